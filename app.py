@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+"""The web face of the service: routes, statuses, and nothing else.
+
+A route reads fields, calls one verb of Auth and names the answer. What goes
+wrong is raised by Auth and becomes a status in one table, here.
+"""
+from __future__ import annotations
+
+import logging
+import re
+from ipaddress import ip_address
+from typing import Any, Dict, Optional, Type
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.serving import WSGIRequestHandler, run_simple
+
+from auth import Auth
+from errors import (
+    AuthError, BadCredentials, DevelopmentOnly, EmailTaken, InvalidInput,
+    NotSignedIn, ResetRefused, Unavailable, UnknownEmail, WrongPassword)
+from routes import BLUEPRINTS
+from routes.common import (
+    MAX_BODY, auth, clear_session, current_user, fields, session_id,
+    set_session)
+from settings import BadSettings, Settings
+
+log = logging.getLogger("bienvenue")
+
+# What each refusal is in HTTP; the contract of the card decides most of it.
+STATUS: Dict[Type[AuthError], int] = {
+    InvalidInput: 400,
+    EmailTaken: 400,
+    BadCredentials: 401,
+    NotSignedIn: 403,
+    WrongPassword: 403,
+    UnknownEmail: 403,
+    ResetRefused: 403,
+    DevelopmentOnly: 403,
+    Unavailable: 503,
+}
+HEADERS = {
+    # Answers hold personal data and cookies (ASVS 14.3.2, CVE-2023-30861).
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+LOOPBACK_HOST = re.compile(
+    r"(localhost|127\.0\.0\.1|\[::1\]|0\.0\.0\.0)(:[0-9]{1,5})?\Z", re.I)
+FORWARDED = re.compile(r"(Forwarded|Via|X-Real-Ip|X-Forwarded-.*)\Z", re.I)
+
+RELAXED = (
+    "development mode: reset tokens are handed to whoever names an address, "
+    "cookies travel without TLS, addresses are not verified and any password "
+    "will do; therefore only this machine is answered "
+    "(AUTH_ENV=production is for everybody else)")
+GREETING = """Bienvenue listens on {url}. Try:
+  curl {url}/
+  curl -d email=bob@me.com -d password=mySuperPwd {url}/users
+Ctrl+C stops it."""
+
+
+# -- The card's routes
+
+def index() -> Response:
+    """Welcome whoever asks."""
+    return jsonify(message="Bienvenue")
+
+
+def users() -> Response:
+    """Open an account."""
+    email, password = fields("email", "password")
+    auth().register_user(email, password)
+    return jsonify(email=email, message="user created")
+
+
+def login() -> Response:
+    """Sign in and hand the session to the browser as a cookie."""
+    email, password = fields("email", "password")
+    token = auth().log_in(
+        email, password, request.headers.get("User-Agent", ""),
+        request.remote_addr or "")
+    return set_session(jsonify(email=email, message="logged in"), token)
+
+
+def logout() -> Response:
+    """End this session and send the browser home.
+
+    302 and not another redirect: 301, 307 and 308 make clients repeat the
+    DELETE. The target is fixed, so there is no open redirect to find.
+    """
+    auth().log_out(session_id())
+    response = jsonify(message="logged out")
+    response.status_code, response.headers["Location"] = 302, "/"
+    return clear_session(response)
+
+
+def profile() -> Response:
+    """Tell a signed-in user who they are."""
+    return jsonify(email=current_user().email)
+
+
+def get_reset_password_token() -> Response:
+    """Hand out a reset token, as the card asks: development mode only."""
+    email, = fields("email")
+    return jsonify(email=email,
+                   reset_token=auth().get_reset_password_token(email))
+
+
+def update_password() -> Response:
+    """Set a new password with a reset token."""
+    email, reset_token, new_password = fields(
+        "email", "reset_token", "new_password")
+    user = auth().reset_password(reset_token, new_password, email)
+    return jsonify(email=email or user.email, message="Password updated")
+
+
+ROUTES = (
+    ("GET", "/", index),
+    ("POST", "/users", users),
+    ("POST", "/sessions", login),
+    ("DELETE", "/sessions", logout),
+    ("GET", "/profile", profile),
+    ("POST", "/reset_password", get_reset_password_token),
+    ("PUT", "/reset_password", update_password),
+)
+
+
+# -- Around every request
+
+def refuse_strangers() -> None:
+    """Answer this machine only, as long as the mode is development.
+
+    That mode hands a reset token to whoever names an address. The peer must
+    be loopback, no proxy may stand between, and the Host must be a loopback
+    name, or a web page could reach us through a name of its own (DNS
+    rebinding).
+    """
+    if not _is_loopback(request.remote_addr or "") \
+            or not LOOPBACK_HOST.match(request.host) \
+            or any(FORWARDED.match(name) for name, _ in request.headers):
+        raise DevelopmentOnly()
+
+
+def refuse_large_bodies() -> None:
+    """Refuse a body that says it is too large before any of it is read."""
+    if (request.content_length or 0) > MAX_BODY:
+        raise RequestEntityTooLarge("the body is larger than 16 KiB")
+
+
+def add_headers(response: Response) -> Response:
+    """Put the headers that no answer goes without."""
+    response.headers.update(HEADERS)
+    return response
+
+
+def answer_error(error: Exception) -> Response:
+    """Turn whatever was raised into JSON with a status.
+
+    The last resort says nothing of the cause, which goes to the log only
+    (ASVS 16.5.1).
+    """
+    if isinstance(error, AuthError):
+        response = jsonify(message=error.public)
+        response.status_code = STATUS[type(error)]
+        if isinstance(error, Unavailable):
+            log.warning("unavailable: %s", error.__cause__)
+            response.headers["Retry-After"] = str(error.retry_after)
+        return response
+    if isinstance(error, HTTPException):
+        response = jsonify(message=error.description or error.name)
+        response.status_code = error.code or 500
+        for name, value in error.get_headers():
+            if name not in ("Content-Type", "Content-Length"):
+                response.headers[name] = value
+        return response
+    log.error("unexpected error", exc_info=error)
+    response = jsonify(message="the service made a mistake; it is logged")
+    response.status_code = 500
+    return response
+
+
+def _is_loopback(address: str) -> bool:
+    """Tell whether a peer is this machine, IPv4 inside IPv6 included."""
+    try:
+        peer = ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(peer, "ipv4_mapped", None)
+    return (mapped or peer).is_loopback
+
+
+class Service(Flask):
+    """Flask without the answers that nobody asked for."""
+
+    def add_url_rule(self, rule: str, *args: Any, **options: Any) -> None:
+        """Add a route that answers its own methods and no automatic OPTIONS.
+
+        Only listed methods exist (ASVS 4.1.4); without CORS there is nothing
+        to negotiate.
+        """
+        options["provide_automatic_options"] = False
+        super().add_url_rule(rule, *args, **options)
+
+
+def create_app(service: Optional[Auth] = None) -> Flask:
+    """Build the web application on a service, by default a new Auth().
+
+    Cheap: it opens no database and no connection.
+    """
+    service = service or Auth()
+    application = Service(__name__, static_folder=None)
+    application.extensions["auth"] = service
+    # A doubled slash is no route, rather than a redirect in HTML.
+    application.url_map.merge_slashes = False
+    for method, path, view in ROUTES:
+        application.add_url_rule(path, view_func=view, methods=[method])
+    for blueprint in BLUEPRINTS:
+        application.register_blueprint(blueprint)
+    application.before_request(refuse_strangers)
+    application.before_request(refuse_large_bodies)
+    application.after_request(add_headers)
+    application.register_error_handler(Exception, answer_error)
+    log.warning(RELAXED)
+    return application
+
+
+class JsonRequestHandler(WSGIRequestHandler):
+    """Flask's own server, answering in JSON what is not even HTTP."""
+
+    def send_error(self, code: int, message: Optional[str] = None,
+                   explain: Optional[str] = None) -> None:
+        """Refuse a request that could not be parsed, and hang up.
+
+        The client is at fault, so 505 (a made-up HTTP version) becomes 400.
+        Nothing of the request is repeated.
+        """
+        body = b'{"message":"the request is not valid HTTP"}\n'
+        self.close_connection = True
+        self.send_response(code if code < 500 else 400)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def serve(settings: Settings) -> None:
+    """Run Flask's threaded server, the one of the development mode."""
+    print(GREETING.format(url="http://{}:{}".format(
+        settings.host, settings.port)), flush=True)
+    run_simple(settings.host, settings.port, app, threaded=True,
+               request_handler=JsonRequestHandler)
+
+
+try:
+    AUTH = Auth()
+except BadSettings as error:
+    raise SystemExit("Bienvenue does not start.\n{}".format(error)) from error
+app = create_app(AUTH)
+
+if __name__ == "__main__":
+    serve(AUTH.settings)

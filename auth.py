@@ -1,0 +1,332 @@
+#!/usr/bin/env python3
+"""The whole service, one verb a use case.
+
+A verb has at most five beats: allow, find, decide, change, tell. Knowledge of
+passwords and tokens lives in credentials/, storage in db.py; here is the
+order in which things happen, and why.
+
+The card's verbs answer None, False or ValueError, as its contract says. The
+service's own verbs raise the errors of errors.py and return what was asked
+for.
+"""
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Callable, Optional, Tuple, Type
+
+from sqlalchemy.orm.exc import NoResultFound  # type: ignore[attr-defined]
+
+from credentials import passwords, tokens
+from db import DB
+from errors import (
+    AuthError, BadCredentials, InvalidInput, NotSignedIn, ResetRefused,
+    Unavailable, UnknownEmail, WrongPassword)
+from models import RESET, Account, MailToken, Session
+from settings import Settings
+from user import User, canonical_email, validate_email
+
+# How stale "last seen" may be; one write a minute at most, not one a request.
+SEEN_EVERY = 60
+
+
+def _hash_password(password: str,
+                   cost: int = passwords.DEFAULT_COST) -> bytes:
+    """Return a salted bcrypt hash of the password, as the card asks.
+
+    Up to 72 bytes without NUL it is plain bcrypt and checks with
+    bcrypt.checkpw; beyond, see credentials/passwords.py.
+    """
+    return passwords.hash_password(password, cost).encode("ascii")
+
+
+def _generate_uuid() -> str:
+    """Return a fresh version-4 UUID of 36 characters."""
+    return tokens.mint()
+
+
+class Auth:
+    """User authentication: accounts, sessions and password resets.
+
+    Safe to share between threads. Every verb raises Unavailable when the
+    database cannot serve; whatever was returned before is on disk.
+    """
+
+    def __init__(self, db: Optional[DB] = None,
+                 settings: Optional[Settings] = None,
+                 now: Callable[[], float] = time.time) -> None:
+        """Work on `db` by `settings`, by default those of the environment.
+
+        `now` tells the time in seconds since 1970 UTC.
+        """
+        self.settings = settings or Settings.from_env()
+        self._db = db or DB(self.settings.database_url)
+        self._now = now
+
+    # -- Accounts
+
+    def register_user(self, email: str, password: str) -> User:
+        """Open an account and return its user.
+
+        Raises EmailTaken ("User <email> already exists", a ValueError) when
+        the address has one already, and InvalidInput, naming the field, for
+        a missing or impossible address or password.
+        """
+        _require(InvalidInput, email=email, password=password)
+        validate_email(email)
+        passwords.validate_password(password)
+        hashed = self._hash(password)
+        return self._db.add_user(email, hashed, self._time())
+
+    def valid_login(self, email: str, password: str) -> bool:
+        """Tell whether the password is the one of that address.
+
+        False in every other case. Costs one hash whether or not the address
+        has an account, so that time does not tell (ASVS 6.3.8).
+        """
+        return self._verified_user(email, password) is not None
+
+    def delete_account(self, session_id: str, password: str) -> None:
+        """Delete the account of a session with all that hangs off it.
+
+        Raises NotSignedIn, and WrongPassword unless the password is the
+        user's. There is no way back.
+        """
+        _, user = self._live_session(session_id)
+        if not self.valid_login(user.email, password):
+            raise WrongPassword()
+        self._db.delete(User, id=user.id)
+
+    # -- Sessions
+
+    def create_session(self, email: str) -> Optional[str]:
+        """Open a session without a password and return its token.
+
+        None for an unknown address. The caller vouches for the user; a
+        sign-in is log_in().
+        """
+        user = self._find_user(email)
+        return user and self._open_session(user)
+
+    def log_in(self, email: str, password: str, user_agent: str = "",
+               network: str = "") -> str:
+        """Open a session for whoever knows the password; return its token.
+
+        The token is shown this once: only its digest is kept. Sessions on
+        other devices go on. A hash cheaper than today's cost is replaced.
+        Raises BadCredentials, naming a field only if it is missing.
+        """
+        _require(BadCredentials, email=email, password=password)
+        user = self._verified_user(email, password)
+        if user is None:
+            raise BadCredentials()
+        upgraded = user.hashed_password
+        if passwords.needs_rehash(upgraded, self.settings.bcrypt_cost):
+            upgraded = self._hash(password)
+        token = self._open_session(user, upgraded, user_agent, network)
+        # No token: the stored hash changed since we verified it. A reset that
+        # just ended all sessions must not be followed by one of its old
+        # password, so start again with what is stored now.
+        return token or self.log_in(email, password, user_agent, network)
+
+    def get_user_from_session_id(
+            self, session_id: Optional[str]) -> Optional[User]:
+        """Return the user signed in with this token, or None.
+
+        None as well for a session that was idle or open for too long.
+        """
+        try:
+            session, user = self._live_session(session_id)
+        except NotSignedIn:
+            return None
+        self._mark_seen(session)
+        return user
+
+    def log_out(self, session_id: Optional[str]) -> None:
+        """End one session; those on other devices go on.
+
+        Raises NotSignedIn unless it was live: of several callers with one
+        token, one succeeds.
+        """
+        session, user = self._live_session(session_id)
+        with self._db.transaction():
+            if not self._db.delete(Session, id=session.id):
+                raise NotSignedIn()
+            newest = self._db.find_newest(Session, user_id=user.id)
+            self._db.update_user(
+                user.id, session_id=newest and newest.digest)
+
+    def destroy_session(self, user_id: int) -> None:
+        """Sign the user out on every device; silent for an unknown id."""
+        if not isinstance(user_id, int):
+            return
+        with self._db.transaction():
+            self._db.change(User, {"id": user_id}, session_id=None)
+            self._db.delete(Session, user_id=user_id)
+
+    # -- Password resets
+
+    def get_reset_password_token(self, email: str) -> str:
+        """Return a token that sets a new password once, within an hour.
+
+        Each call replaces the one before. Raises UnknownEmail, a ValueError.
+        """
+        _require(UnknownEmail, email=email)
+        user = self._find_user(email)
+        if user is None:
+            raise UnknownEmail()
+        token = _generate_uuid()
+        digest = tokens.digest(token)
+        with self._db.transaction():
+            if not self._db.change(User, {"id": user.id}, reset_token=digest):
+                raise UnknownEmail()
+            self._db.delete(MailToken, user_id=user.id, purpose=RESET)
+            self._db.add(MailToken(
+                digest=digest, user_id=user.id, purpose=RESET,
+                email=user.email,
+                expires_at=self._time() + self.settings.reset_token_life))
+        return token
+
+    def update_password(self, reset_token: str, password: str) -> None:
+        """Set the password of whoever holds this reset token.
+
+        Raises ValueError for a bad token or password; see reset_password().
+        """
+        self.reset_password(reset_token, password)
+
+    def reset_password(self, reset_token: str, password: str,
+                       email: str = "") -> User:
+        """Set a new password with a reset token and return its user.
+
+        Every session of the user ends and nobody is signed in by it. A token
+        is refused, and nothing changed, when it is
+        1. missing, malformed or unknown;
+        2. used, or replaced by a newer one;
+        3. older than RESET_TOKEN_LIFE;
+        4. somebody else's than `email`, if one is given.
+        Raises ResetRefused for these and for a missing password, and
+        InvalidInput for an impossible one. Of any number of callers with one
+        token, one succeeds.
+        """
+        _require(ResetRefused, reset_token=reset_token, new_password=password)
+        passwords.validate_password(password, "new_password")
+        digest, user = self._reset_owner(reset_token)
+        if email and canonical_email(email) != user.email:
+            raise ResetRefused("reset_token is not for this email")
+        hashed = self._hash(password)
+        with self._db.transaction():
+            # The one conditional statement: whoever clears the token sets
+            # the password (Keycloak #37231 let two browsers use one token).
+            if not self._db.change(
+                    User, {"id": user.id, "reset_token": digest},
+                    hashed_password=hashed, reset_token=None,
+                    session_id=None):
+                raise ResetRefused()
+            self._db.change(Account, {"user_id": user.id},
+                            password_changed_at=self._time())
+            self._db.delete(MailToken, user_id=user.id)
+            self._db.delete(Session, user_id=user.id)
+        return user
+
+    def close(self) -> None:
+        """Give back the database connections; the next verb opens new."""
+        self._db.close()
+
+    # -- Inside
+
+    def _time(self) -> int:
+        """Return the current second."""
+        return int(self._now())
+
+    def _hash(self, password: str) -> str:
+        """Hash at the configured cost, as the text that is stored."""
+        return _hash_password(password, self.settings.bcrypt_cost).decode()
+
+    def _find_user(self, email: object) -> Optional[User]:
+        """Return the user of an address, or None for whatever is not one."""
+        try:
+            validate_email(email)
+            return self._db.find_user_by(email=email)
+        except (InvalidInput, NoResultFound):
+            return None
+
+    def _verified_user(self, email: object,
+                       password: str) -> Optional[User]:
+        """Return the user whose address and password these are, or None.
+
+        One hash for every password that could be one, known address or not.
+        What cannot be a password is refused before either is looked at.
+        """
+        try:
+            passwords.validate_password(password)
+        except InvalidInput:
+            return None
+        cost = self.settings.bcrypt_cost
+        user = self._find_user(email)
+        hashed = (user.hashed_password if user
+                  else passwords.unmatchable_hash(cost))
+        return user if passwords.verify_password(
+            password, hashed, cost) else None
+
+    def _open_session(self, user: User, hashed_password: str = "",
+                      user_agent: str = "",
+                      network: str = "") -> Optional[str]:
+        """Store a new session and return its token.
+
+        None when the user is gone, or has another password hash by now than
+        the one that was read.
+        """
+        token, now = _generate_uuid(), self._time()
+        digest = tokens.digest(token)
+        with self._db.transaction():
+            if not self._db.change(
+                    User, {"id": user.id,
+                           "hashed_password": user.hashed_password},
+                    session_id=digest,
+                    hashed_password=hashed_password or user.hashed_password):
+                return None
+            self._db.add(Session(
+                user_id=user.id, digest=digest, opened_at=now, seen_at=now,
+                expires_at=now + self.settings.session_absolute,
+                user_agent=user_agent[:250], network=network[:64]))
+        return token
+
+    def _live_session(self, session_id: object) -> Tuple[Session, User]:
+        """Return the session of a token and its user; raise NotSignedIn."""
+        digest = tokens.presented_digest(session_id)
+        found = self._db.find_session(digest) if digest else None
+        if found is None or not found[0].is_live(
+                self._time(), self.settings.session_idle):
+            raise NotSignedIn()
+        return found
+
+    def _mark_seen(self, session: Session) -> None:
+        """Note that a session is in use, if the last note is old.
+
+        A busy database must not turn a read away: the next one notes it.
+        """
+        now = self._time()
+        if now >= session.seen_at + SEEN_EVERY:
+            with suppress(Unavailable):
+                self._db.change(Session, {"id": session.id}, seen_at=now)
+
+    def _reset_owner(self, reset_token: object) -> Tuple[str, User]:
+        """Return a live reset token's digest and its user.
+
+        Looked up before the hash, so that a bad token costs nothing.
+        """
+        digest = tokens.presented_digest(reset_token)
+        found = self._db.find(
+            MailToken, digest=digest, purpose=RESET) if digest else None
+        if not digest or found is None or self._time() >= found.expires_at:
+            raise ResetRefused()
+        return digest, self._db.find_user_by(id=found.user_id)
+
+
+def _require(error: Type[AuthError], **values: object) -> None:
+    """Raise `error`, naming them, if any of the values is missing."""
+    missing = [name for name, value in values.items()
+               if value is None or value == ""]
+    if missing:
+        raise error("{} {} missing".format(
+            " and ".join(missing), "is" if len(missing) == 1 else "are"))

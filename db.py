@@ -1,0 +1,278 @@
+#!/usr/bin/env python3
+"""The store: one class, a closed set of verbs for any number of tables.
+
+Tables grow, verbs do not. Each verb is safe alone; inside `transaction()`
+several happen together or not at all. Nothing is kept between calls: no ORM
+session, no open transaction, no live row.
+"""
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Optional, Tuple, Type, TypeVar
+
+from sqlalchemy import create_engine, event, inspect, text
+from sqlalchemy.exc import (
+    DataError, DBAPIError, IntegrityError, InvalidRequestError,
+    OperationalError, ProgrammingError, TimeoutError as PoolTimeout)
+from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm.exc import NoResultFound  # type: ignore[attr-defined]
+from sqlalchemy.pool import QueuePool
+
+from errors import EmailTaken, Unavailable
+from models import Account, Session
+from settings import Settings
+from user import Base, User, canonical_email
+
+Row = TypeVar("Row")
+# How long a writer waits for another before the caller is told to come back.
+BUSY_SECONDS = 5
+
+
+class DB:
+    """Users and what hangs off them, in one SQLite file.
+
+    Every verb raises Unavailable when the store cannot serve: locked for
+    longer than 5 s, full, unreadable. It recovers by itself. Safe to share
+    between threads; building one touches no file.
+    """
+
+    def __init__(self, url: Optional[str] = None) -> None:
+        """Prepare to use the database of `url`, by default DATABASE_URL."""
+        self._engine = create_engine(
+            url or Settings.from_env().database_url,
+            # Parameters are hashes and digests: keep them out of tracebacks.
+            hide_parameters=True,
+            # One pool for both ends of SQLAlchemy. A connection is used by
+            # one thread at a time, which is all that SQLite asks for.
+            poolclass=QueuePool, pool_size=20, max_overflow=30,
+            pool_timeout=BUSY_SECONDS,
+            connect_args={"timeout": BUSY_SECONDS,
+                          "check_same_thread": False})
+        event.listen(self._engine, "connect", _tune)
+        event.listen(self._engine, "begin", _begin)
+        self._sessions = sessionmaker(
+            bind=self._engine, expire_on_commit=False)
+        self._schema_lock = threading.Lock()
+        self._schema_ready = False
+        self._open = threading.local()
+
+    # -- The card's verbs
+
+    def add_user(self, email: str, hashed_password: str,
+                 now: Optional[int] = None) -> User:
+        """Save a new user, with an account opened `now`, and return it.
+
+        The address is stored in its canonical form. Raises EmailTaken when
+        it has an account, however many ask at once: the UNIQUE constraint
+        decides, not a look beforehand.
+        """
+        opened = int(time.time()) if now is None else now
+        user = User(email=canonical_email(email),
+                    hashed_password=hashed_password)
+        try:
+            with self.transaction():
+                self.add(user)
+                self.add(Account(user_id=user.id, created_at=opened,
+                                 password_changed_at=opened))
+        except IntegrityError as error:
+            raise EmailTaken(email) from error
+        return user
+
+    def find_user_by(self, **criteria: Any) -> User:
+        """Return the first user that matches every criterion.
+
+        Raises NoResultFound when there is none, and InvalidRequestError, of
+        which the former is a subclass, for an unknown attribute or no
+        criterion at all. None as a value means NULL: refuse a missing token
+        before asking.
+        """
+        if not criteria:
+            raise InvalidRequestError("find_user_by needs a criterion")
+        with self._work() as work:
+            user = work.query(User).filter_by(
+                **_canonical(criteria)).order_by(User.id).first()
+        if user is None:
+            raise NoResultFound("no user matches")
+        return user
+
+    def update_user(self, user_id: int, **values: Any) -> None:
+        """Change attributes of one user, all or none of them.
+
+        Raises ValueError for a name that is no column of users, and
+        NoResultFound for an unknown id.
+        """
+        for name in values:
+            if name not in User.__table__.columns:
+                raise ValueError("{} is not a user attribute".format(name))
+        with self.transaction():
+            self.find_user_by(id=user_id)
+            if values:
+                self.change(User, {"id": user_id}, **_canonical(values))
+
+    # -- The vocabulary for every table
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make everything inside happen or not happen, together.
+
+        Joins the transaction this thread has open, if any. Leaving with an
+        exception undoes everything. Writers of one file take turns, so keep
+        it short and never hash a password inside.
+        """
+        if getattr(self._open, "work", None) is not None:
+            yield
+            return
+        with self._work(writes=True) as work:
+            self._open.work = work
+            try:
+                yield
+                work.commit()
+            finally:
+                self._open.work = None
+
+    def add(self, row: Row) -> Row:
+        """Save a row and return it with its id."""
+        with self.transaction():
+            self._open.work.add(row)
+            self._open.work.flush()
+        return row
+
+    def find(self, table: Type[Row], **match: Any) -> Optional[Row]:
+        """Return the row that matches, or None; match on unique columns."""
+        with self._work() as work:
+            return work.query(table).filter_by(**match).first()
+
+    def find_newest(self, table: Type[Row], **match: Any) -> Optional[Row]:
+        """Return the matching row that was added last, or None."""
+        with self._work() as work:
+            return work.query(table).filter_by(**match).order_by(
+                text("id DESC")).first()
+
+    def find_session(self, digest: str) -> Optional[Tuple[Session, User]]:
+        """Return a session and its user, live or not, in one statement."""
+        with self._work() as work:
+            found = work.query(Session, User).join(
+                User, User.id == Session.user_id).filter(
+                Session.digest == digest).first()
+        return None if found is None else (found[0], found[1])
+
+    def change(self, table: Type[Row], match: Dict[str, Any],
+               **values: Any) -> int:
+        """Set values in the rows that match, and return how many there were.
+
+        One statement, so that compare-and-set is `change(...) == 1`: of any
+        number of callers who match the old value, one wins.
+        """
+        with self.transaction():
+            return int(self._open.work.query(table).filter_by(
+                **match).update(values, synchronize_session=False))
+
+    def delete(self, table: Type[Row], **match: Any) -> int:
+        """Delete the rows that match, and return how many there were.
+
+        One statement: of any number of callers who delete the same row, one
+        gets 1 and the others 0.
+        """
+        with self.transaction():
+            return int(self._open.work.query(table).filter_by(
+                **match).delete(synchronize_session=False))
+
+    def close(self) -> None:
+        """Give back every connection; the next verb opens new ones."""
+        self._engine.dispose()
+
+    # -- Inside
+
+    @contextmanager
+    def _work(self, writes: bool = False) -> Iterator[Any]:
+        """Lend the open transaction, or a session that ends with the block.
+
+        An ORM session; Any, because columns are typed as the values of a row.
+        """
+        joined = getattr(self._open, "work", None)
+        if joined is not None:
+            yield joined
+            return
+        with _faults():
+            self._ensure_schema()
+            work = self._sessions()
+            try:
+                if writes:
+                    work.connection(execution_options={"writes": True})
+                yield work
+            finally:
+                work.close()
+
+    def _ensure_schema(self) -> None:
+        """Make the file ready to serve, once in this process."""
+        with self._schema_lock:
+            if self._schema_ready:
+                return
+            with self._engine.connect() as connection:
+                _use_write_ahead_log(connection)
+                found = inspect(connection).get_table_names()
+            if not set(Base.metadata.tables) <= set(found):
+                # Looked up again inside: another process may be faster.
+                writer = self._engine.execution_options(writes=True)
+                with writer.begin() as connection:
+                    Base.metadata.create_all(connection)
+            self._schema_ready = True
+
+
+def _tune(connection: Any, _record: Any) -> None:
+    """Set up a fresh SQLite connection."""
+    # Python must not open transactions by itself: _begin decides.
+    connection.isolation_level = None
+    # FULL: an acknowledged write survives a power cut, not only a crash.
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin(connection: Any) -> None:
+    """Take the write lock at once for a transaction that will write.
+
+    One that reads first and writes later fails with "database is locked",
+    whatever the timeout. A lone SELECT needs no transaction at all.
+    """
+    if connection.get_execution_options().get("writes"):
+        connection.execute(text("BEGIN IMMEDIATE"))
+
+
+def _use_write_ahead_log(connection: Any) -> None:
+    """Let readers go on while somebody writes; the file remembers it.
+
+    SQLite's own timeout does not cover this switch: when several processes
+    start on a new file, all but one are told "locked" at once.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while connection.execute(
+            text("PRAGMA journal_mode")).scalar() != "wal":
+        try:
+            connection.execute(text("PRAGMA journal_mode=WAL"))
+        except OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Turn a store that cannot serve into Unavailable, and only that.
+
+    A constraint or a mistake of ours is not a fault of the store.
+    """
+    try:
+        yield
+    except (IntegrityError, DataError, ProgrammingError):
+        raise
+    except (DBAPIError, PoolTimeout) as fault:
+        raise Unavailable() from fault
+
+
+def _canonical(values: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the values with an address among them in canonical form."""
+    if isinstance(values.get("email"), str):
+        return dict(values, email=canonical_email(values["email"]))
+    return values

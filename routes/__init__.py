@@ -1,0 +1,8 @@
+#!/usr/bin/env python3
+"""What else can a client call? One blueprint a resource, beside the card's.
+
+`BLUEPRINTS` is what create_app() registers.
+"""
+from routes.accounts import accounts
+
+BLUEPRINTS = (accounts,)

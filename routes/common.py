@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""What routes share: who is asking, what was sent, and the session cookie."""
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, List, Optional, Tuple, cast
+from urllib.parse import parse_qsl
+
+from flask import Response, current_app, request
+from werkzeug.exceptions import (
+    BadRequest, RequestEntityTooLarge, UnsupportedMediaType)
+
+from auth import Auth
+from credentials.passwords import PASSWORD_MAX
+from errors import InvalidInput, NotSignedIn
+from user import EMAIL_MAX, User
+
+COOKIE = "session_id"
+# Every field any route reads fits several times over.
+MAX_BODY = 16 * 1024
+# The longest value of each field; a token has 36 characters, and a longer
+# one is merely wrong, so its limit only keeps nonsense out.
+MAX_LENGTH = {"email": EMAIL_MAX, "password": PASSWORD_MAX,
+              "new_password": PASSWORD_MAX, "reset_token": 250}
+
+
+def auth() -> Auth:
+    """Return the service behind the app that is answering."""
+    return cast(Auth, current_app.extensions["auth"])
+
+
+# -- Who is asking
+
+def session_id() -> str:
+    """Return the token the request presents, "" if none.
+
+    `Authorization: Bearer` goes before the cookie, since only the caller's
+    own code can set it. Two session cookies are none: which of them a planted
+    one would shadow depends on the parser (Werkzeug CVE-2023-23934).
+    """
+    scheme, _, token = request.headers.get(
+        "Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    cookies = request.cookies.getlist(COOKIE)
+    return cookies[0] if len(cookies) == 1 else ""
+
+
+def current_user() -> User:
+    """Return the user who is asking; raise NotSignedIn if nobody is."""
+    user = auth().get_user_from_session_id(session_id())
+    if user is None:
+        raise NotSignedIn()
+    return user
+
+
+def set_session(response: Response, token: str) -> Response:
+    """Give the browser its session, out of reach of scripts and other sites.
+
+    The browser forgets it when the session ends at the latest.
+    """
+    response.set_cookie(
+        COOKIE, token, max_age=auth().settings.session_absolute,
+        httponly=True, samesite="Lax")
+    return response
+
+
+def clear_session(response: Response) -> Response:
+    """Make the browser forget its session."""
+    response.delete_cookie(COOKIE, httponly=True, samesite="Lax")
+    return response
+
+
+# -- What was sent
+
+def fields(*names: str) -> Tuple[str, ...]:
+    """Return the named fields of the form or JSON body, in order.
+
+    An absent field is "" and meets the rule of its verb; unknown ones are
+    ignored. A body that cannot be read in one way only is refused: not UTF-8,
+    not an object, a field given twice (parsers disagree on which counts, ASVS
+    15.3.7), a value that is not text.
+    """
+    sent = _sent()
+    return tuple(_text(name, sent.get(name, "")) for name in names)
+
+
+def _sent() -> Dict[str, Any]:
+    """Parse the body by its content type."""
+    body = _body()
+    if not body:
+        return {}
+    try:
+        text = body.decode("utf-8")
+        if request.mimetype == "application/json":
+            return _object(json.loads(text, object_pairs_hook=_once))
+        if request.mimetype == "application/x-www-form-urlencoded":
+            return _once(parse_qsl(
+                text, keep_blank_values=True, errors="strict"))
+    except UnicodeDecodeError as error:
+        raise BadRequest("the body is not UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("the body is not valid JSON") from error
+    raise UnsupportedMediaType(
+        "send application/x-www-form-urlencoded or application/json")
+
+
+def _body() -> bytes:
+    """Read the body, but no more of it than any route needs.
+
+    The length is counted here because a chunked body does not declare it,
+    and because old Flask does not hold JSON to its own limit.
+    """
+    body = bytearray()
+    try:
+        while len(body) <= MAX_BODY:
+            chunk = request.stream.read(MAX_BODY + 1 - len(body))
+            if not chunk:
+                return bytes(body)
+            body += chunk
+    except OSError as error:
+        raise BadRequest("the body ended early") from error
+    raise RequestEntityTooLarge("the body is larger than 16 KiB")
+
+
+def _once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    """Return the pairs as a dictionary; refuse a name that comes twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadRequest("a field is given twice")
+    return found
+
+
+def _object(value: Any) -> Dict[str, Any]:
+    """Return a JSON object as it is; refuse any other JSON."""
+    if not isinstance(value, dict):
+        raise BadRequest("the body is not a JSON object")
+    return value
+
+
+def _text(name: str, value: Any) -> str:
+    """Return a field's value if it is text of a length that makes sense."""
+    if not isinstance(value, str):
+        raise InvalidInput("{} is not a string".format(name))
+    if len(value) > MAX_LENGTH[name]:
+        raise InvalidInput("{} is longer than {} characters".format(
+            name, MAX_LENGTH[name]))
+    # JSON can spell half a surrogate pair, which no encoder can write.
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise InvalidInput("{} is not valid Unicode".format(name))
+    return value

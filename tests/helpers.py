@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""What tests share: a clock, a visitor, a real server, and a crowd."""
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Tuple
+from urllib.parse import urlencode
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+ROOT = Path(__file__).resolve().parent.parent
+EMAIL, PASSWORD = "bob@me.com", "mySuperPwd"
+# Made up, and shaped like a token: no store has seen it.
+STRANGE_TOKEN = "123e4567-e89b-42d3-a456-426614174000"
+# What may never be looked up, because no token is like it.
+NO_TOKENS: Tuple[Any, ...] = (
+    None, "", " ", 0, True, b"", [], {}, [STRANGE_TOKEN], "x" * 10000,
+    STRANGE_TOKEN.upper(), STRANGE_TOKEN + "\n", STRANGE_TOKEN + "\0",
+    STRANGE_TOKEN.replace("1", "\u0661"), STRANGE_TOKEN[:-1], "null", "None",
+    "\ud800", "' OR '1'='1")
+
+
+class Clock:
+    """Tells the time it was set to, in seconds since 1970 UTC."""
+
+    def __init__(self) -> None:
+        """Start on an autumn day of 2026."""
+        self.now = 1795000000.0
+
+    def __call__(self) -> float:
+        """Return the moment."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Move on, or back if the seconds are negative."""
+        self.now += seconds
+
+
+class Visitor:
+    """Somebody who uses the service through a browser that keeps cookies."""
+
+    def __init__(self, browser: FlaskClient) -> None:
+        """Use this browser, which nobody else does."""
+        self.browser = browser
+
+    def asks(self, method: str, path: str, **data: str) -> TestResponse:
+        """Send a form and return the answer."""
+        return self.browser.open(path, method=method, data=data)
+
+    def registers(self, email: str = EMAIL,
+                  password: str = PASSWORD) -> TestResponse:
+        """Open an account."""
+        return self.asks("POST", "/users", email=email, password=password)
+
+    def logs_in(self, email: str = EMAIL,
+                password: str = PASSWORD) -> TestResponse:
+        """Sign in; the browser keeps the session."""
+        return self.asks("POST", "/sessions", email=email, password=password)
+
+    def logs_out(self) -> TestResponse:
+        """Sign out of this browser."""
+        return self.asks("DELETE", "/sessions")
+
+    def sees_profile(self) -> TestResponse:
+        """Ask who is signed in here."""
+        return self.asks("GET", "/profile")
+
+    def forgets_password(self, email: str = EMAIL) -> str:
+        """Ask for a reset token and return it."""
+        answer = self.asks("POST", "/reset_password", email=email)
+        return str(answer.get_json()["reset_token"])
+
+    def resets_password(self, reset_token: str, new_password: str,
+                        email: str = EMAIL) -> TestResponse:
+        """Set a new password with a token."""
+        return self.asks("PUT", "/reset_password", email=email,
+                         reset_token=reset_token, new_password=new_password)
+
+
+def session_cookie(answer: TestResponse) -> str:
+    """Return the session id that an answer sets, as the browser gets it."""
+    cookie = answer.headers["Set-Cookie"]
+    return cookie.partition(";")[0].partition("=")[2]
+
+
+def assert_error(answer: TestResponse, status: int, message: str) -> None:
+    """Assert the one error shape, with this status and sentence."""
+    assert answer.status_code == status, answer.get_data(as_text=True)
+    assert answer.mimetype == "application/json"
+    assert answer.get_json() == {"message": message}
+
+
+class Answer:
+    """What a real server sent back."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        """Read the response to its end."""
+        self.status = response.status
+        self.headers = response.msg
+        self.body = response.read()
+
+
+class Server:
+    """A real `python3 app.py` in a process of its own, on a free port."""
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        """Start it on the database of this folder; return once it answers.
+
+        Servers of one folder share the database. Warnings are errors.
+        """
+        self.port = _free_port()
+        self.url = "http://127.0.0.1:{}".format(self.port)
+        self._log = folder / "server-{}.log".format(self.port)
+        settings = dict(
+            PORT=str(self.port), BCRYPT_COST="4", PYTHONWARNINGS="error",
+            DATABASE_URL="sqlite:///{}".format(folder / "server.db"))
+        settings.update(environ)
+        started = time.monotonic()
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, str(ROOT / "app.py")], stdout=log,
+                stderr=log, env=dict(os.environ, **settings), cwd=str(folder))
+        while not self._answers():
+            assert self._process.poll() is None, self.log()
+            assert time.monotonic() < started + 30, self.log()
+            time.sleep(0.01)
+        self.start_seconds = time.monotonic() - started
+
+    def ask(self, method: str, path: str, headers: Optional[
+            Dict[str, str]] = None, **data: str) -> Answer:
+        """Send a form over a connection of its own and return the answer.
+
+        Raises OSError or http.client.HTTPException if the server is gone.
+        """
+        sent = {"Content-Type": "application/x-www-form-urlencoded"}
+        sent.update(headers or {})
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, urlencode(data), sent)
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def log(self) -> str:
+        """Return what it printed so far."""
+        return self._log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """End it at once, in the middle of whatever it does (kill -9)."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it did."""
+        self._process.terminate()
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        """Tell whether the port is open."""
+        try:
+            socket.create_connection(
+                ("127.0.0.1", self.port), timeout=1).close()
+            return True
+        except OSError:
+            return False
+
+
+def _free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def all_at_once(calls: List[Callable[[], Any]]) -> List[Any]:
+    """Make every call in a thread of its own, all starting together.
+
+    Returns their results in order. An exception in one is raised here.
+    """
+    results: List[Any] = [None] * len(calls)
+    errors: List[BaseException] = []
+    barrier = threading.Barrier(len(calls))
+
+    def run(place: int) -> None:
+        """Wait for the others, then call."""
+        try:
+            barrier.wait(60)
+            results[place] = calls[place]()
+        except BaseException as error:
+            errors.append(error)
+    threads = [threading.Thread(target=run, args=(place,))
+               for place in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results
