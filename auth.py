@@ -318,9 +318,10 @@ class Auth:
         digest = tokens.presented_digest(reset_token)
         found = self._db.find(
             MailToken, digest=digest, purpose=RESET) if digest else None
-        if not digest or found is None or self._time() >= found.expires_at:
+        user = found and self._db.find(User, id=found.user_id)
+        if not (found and user) or self._time() >= found.expires_at:
             raise ResetRefused()
-        return digest, self._db.find_user_by(id=found.user_id)
+        return found.digest, user
 
 
 def _require(error: Type[AuthError], **values: object) -> None:

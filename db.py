@@ -91,7 +91,7 @@ class DB:
         if not criteria:
             raise InvalidRequestError("find_user_by needs a criterion")
         with self._work() as work:
-            user = work.query(User).filter_by(
+            user: Optional[User] = work.query(User).filter_by(
                 **_canonical(criteria)).order_by(User.id).first()
         if user is None:
             raise NoResultFound("no user matches")
@@ -142,13 +142,15 @@ class DB:
     def find(self, table: Type[Row], **match: Any) -> Optional[Row]:
         """Return the row that matches, or None; match on unique columns."""
         with self._work() as work:
-            return work.query(table).filter_by(**match).first()
+            row: Optional[Row] = work.query(table).filter_by(**match).first()
+        return row
 
     def find_newest(self, table: Type[Row], **match: Any) -> Optional[Row]:
         """Return the matching row that was added last, or None."""
         with self._work() as work:
-            return work.query(table).filter_by(**match).order_by(
-                text("id DESC")).first()
+            row: Optional[Row] = work.query(table).filter_by(
+                **match).order_by(text("id DESC")).first()
+        return row
 
     def find_session(self, digest: str) -> Optional[Tuple[Session, User]]:
         """Return a session and its user, live or not, in one statement."""
