@@ -121,22 +121,14 @@ class DB:
         exception undoes everything. Writers of one file take turns, so keep
         it short and never hash a password inside.
         """
-        if getattr(self._open, "work", None) is not None:
+        with self._work(writes=True):
             yield
-            return
-        with self._work(writes=True) as work:
-            self._open.work = work
-            try:
-                yield
-                work.commit()
-            finally:
-                self._open.work = None
 
     def add(self, row: Row) -> Row:
         """Save a row and return it with its id."""
-        with self.transaction():
-            self._open.work.add(row)
-            self._open.work.flush()
+        with self._work(writes=True) as work:
+            work.add(row)
+            work.flush()
         return row
 
     def find(self, table: Type[Row], **match: Any) -> Optional[Row]:
@@ -167,9 +159,9 @@ class DB:
         One statement, so that compare-and-set is `change(...) == 1`: of any
         number of callers who match the old value, one wins.
         """
-        with self.transaction():
-            return int(self._open.work.query(table).filter_by(
-                **match).update(values, synchronize_session=False))
+        with self._work(writes=True) as work:
+            return int(work.query(table).filter_by(**match).update(
+                values, synchronize_session=False))
 
     def delete(self, table: Type[Row], **match: Any) -> int:
         """Delete the rows that match, and return how many there were.
@@ -177,9 +169,9 @@ class DB:
         One statement: of any number of callers who delete the same row, one
         gets 1 and the others 0.
         """
-        with self.transaction():
-            return int(self._open.work.query(table).filter_by(
-                **match).delete(synchronize_session=False))
+        with self._work(writes=True) as work:
+            return int(work.query(table).filter_by(**match).delete(
+                synchronize_session=False))
 
     def close(self) -> None:
         """Give back every connection; the next verb opens new ones."""
@@ -189,13 +181,15 @@ class DB:
 
     @contextmanager
     def _work(self, writes: bool = False) -> Iterator[Any]:
-        """Lend the open transaction, or a session that ends with the block.
+        """Lend an ORM session: the open transaction's, or one of its own.
 
-        An ORM session; Any, because columns are typed as the values of a row.
+        Typed Any, because columns are typed as the values of a row. Rows that
+        leave the block are values, also in mid-transaction.
         """
         joined = getattr(self._open, "work", None)
         if joined is not None:
             yield joined
+            joined.expunge_all()
             return
         with _faults():
             self._ensure_schema()
@@ -203,15 +197,19 @@ class DB:
             try:
                 if writes:
                     work.connection(execution_options={"writes": True})
+                    self._open.work = work
                 yield work
+                if writes:
+                    work.commit()
             finally:
+                self._open.work = None
                 work.close()
 
     def _ensure_schema(self) -> None:
         """Make the file ready to serve, once in this process."""
+        if self._schema_ready:
+            return
         with self._schema_lock:
-            if self._schema_ready:
-                return
             with self._engine.connect() as connection:
                 _use_write_ahead_log(connection)
                 found = inspect(connection).get_table_names()
