@@ -8,7 +8,7 @@ behind the reader's back.
 """
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 from sqlalchemy import BigInteger, ForeignKey, Integer, String
 
@@ -35,8 +35,8 @@ class Account(Base):
 
     user_id: int = _owner(primary_key=True, autoincrement=False)
     created_at: int = Column(Seconds, nullable=False)
-    verified_at: int = Column(Seconds)
-    disabled_at: int = Column(Seconds)
+    verified_at: Optional[int] = Column(Seconds)
+    disabled_at: Optional[int] = Column(Seconds)
     password_changed_at: int = Column(Seconds, nullable=False)
 
 

@@ -7,7 +7,7 @@ print and use them. What else is known of a user hangs off it in models.py.
 from __future__ import annotations
 
 import unicodedata
-from typing import Any
+from typing import Any, Optional
 
 import sqlalchemy
 from sqlalchemy import Integer, String
@@ -46,9 +46,9 @@ class User(Base):
     # bcrypt; see credentials/passwords.py for its two forms.
     hashed_password: str = Column(String(250), nullable=False)
     # SHA-256 of the session opened last, NULL once signed out everywhere.
-    session_id: str = Column(String(250), nullable=True)
+    session_id: Optional[str] = Column(String(250), nullable=True)
     # SHA-256 of the one live reset token, NULL when there is none.
-    reset_token: str = Column(String(250), nullable=True)
+    reset_token: Optional[str] = Column(String(250), nullable=True)
 
     def __repr__(self) -> str:
         """Show the id only: a repr ends up in logs (CVE-2020-15105)."""

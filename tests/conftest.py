@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Callable, Iterator
 
+import hypothesis
 import pytest
 
 from app import create_app
@@ -12,6 +13,11 @@ from auth import Auth
 from db import DB
 from settings import Settings
 from tests.helpers import Clock, Server, Visitor
+
+# The same examples in every run: a failure is the change's, not the day's.
+hypothesis.settings.register_profile(
+    "steady", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture

@@ -1,0 +1,635 @@
+#!/usr/bin/env python3
+"""The service beyond the card: devices, time, races, and what never leaks."""
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any, List
+
+import bcrypt
+import pytest
+
+from auth import Auth
+from credentials import passwords, tokens
+from db import DB
+from errors import (
+    AuthError, BadCredentials, EmailTaken, InvalidInput, NotSignedIn,
+    ResetRefused, Unavailable, UnknownEmail, WrongPassword)
+from models import RESET, Account, MailToken, Session
+from settings import DAY, HOUR, Settings
+from tests.helpers import (
+    EMAIL, NO_TOKENS, PASSWORD, STRANGE_TOKEN, Clock, all_at_once)
+from user import User
+
+NO_TEXT = [None, "", 7, True, b"x", ["x"], {"a": "x"}]
+LONG = "x" * 10000
+
+
+def brief(value: object) -> str:
+    """Name a case after its value, in a few characters."""
+    return ascii(value)[:20]
+
+
+@pytest.fixture
+def user(auth: Auth) -> User:
+    """Somebody with an account."""
+    return auth.register_user(EMAIL, PASSWORD)
+
+
+@pytest.fixture
+def hashes(monkeypatch: pytest.MonkeyPatch) -> List[int]:
+    """The cost of every bcrypt hash computed from now on."""
+    computed: List[int] = []
+    checkpw, hashpw = bcrypt.checkpw, bcrypt.hashpw
+
+    def check(password: bytes, hashed: bytes) -> bool:
+        """Note one check."""
+        computed.append(int(hashed[4:6]))
+        return checkpw(password, hashed)
+
+    def make(password: bytes, salt: bytes) -> bytes:
+        """Note one new hash."""
+        computed.append(int(salt[4:6]))
+        return hashpw(password, salt)
+    monkeypatch.setattr(bcrypt, "checkpw", check)
+    monkeypatch.setattr(bcrypt, "hashpw", make)
+    return computed
+
+
+class Untouchable(DB):
+    """A store that must not be asked anything."""
+
+    def __init__(self) -> None:
+        """Have nothing to ask."""
+
+    def __getattribute__(self, name: str) -> Any:
+        """Fail whoever uses it."""
+        raise AssertionError("the database was asked: " + name)
+
+
+@pytest.fixture
+def blind(settings: Settings, clock: Clock) -> Auth:
+    """A service whose database fails the test when it is asked."""
+    return Auth(Untouchable(), settings, clock)
+
+
+class TestRegisterUser:
+    """Opening an account."""
+
+    @pytest.mark.parametrize("email", NO_TEXT + [LONG, "a\0b"], ids=brief)
+    def test_impossible_address(self, blind: Auth, email: Any) -> None:
+        """Refused, naming the field, before anything is asked."""
+        with pytest.raises(InvalidInput, match="email"):
+            blind.register_user(email, PASSWORD)
+
+    @pytest.mark.parametrize("password", NO_TEXT + [LONG, "\ud800"],
+                             ids=brief)
+    def test_impossible_password(self, blind: Auth, password: Any) -> None:
+        """Refused, naming the field, before anything is asked."""
+        with pytest.raises(InvalidInput, match="password"):
+            blind.register_user(EMAIL, password)
+
+    def test_names_every_missing_field(self, auth: Auth) -> None:
+        """Once, so that one correction is enough."""
+        with pytest.raises(InvalidInput,
+                           match="^email and password are missing$"):
+            auth.register_user("", "")
+
+    def test_variant_of_a_taken_address(self, auth: Auth, user: User) -> None:
+        """Case makes no second account."""
+        with pytest.raises(EmailTaken,
+                           match="^User BOB@Me.com already exists$"):
+            auth.register_user("BOB@Me.com", "other")
+
+    def test_taken_keeps_the_owners_password(
+            self, auth: Auth, user: User) -> None:
+        """A second registration changes nothing."""
+        with pytest.raises(EmailTaken):
+            auth.register_user(EMAIL, "squatter")
+        assert auth.valid_login(EMAIL, PASSWORD)
+
+    def test_hashes_outside_the_transaction(
+            self, auth: Auth, hashes: List[int], db: DB,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another writer gets its turn while a password is hashed."""
+        hashpw = bcrypt.hashpw
+
+        def hash_while_another_writes(password: bytes, salt: bytes) -> bytes:
+            """Write from another thread, which waits for no transaction."""
+            all_at_once([lambda: db.add_user("eve@me.com", "x")])
+            return hashpw(password, salt)
+        monkeypatch.setattr(bcrypt, "hashpw", hash_while_another_writes)
+        assert auth.register_user(EMAIL, PASSWORD).id == 2
+
+
+class TestValidLogin:
+    """Right or wrong, in the same time."""
+
+    @pytest.mark.parametrize("email", NO_TEXT + [LONG, "a\0b", "\ud800"],
+                             ids=brief)
+    def test_impossible_address(self, blind: Auth, email: Any) -> None:
+        """False, and no query was made of it."""
+        assert blind.valid_login(email, PASSWORD) is False
+
+    @pytest.mark.parametrize("password", NO_TEXT + [LONG, "\ud800"],
+                             ids=brief)
+    def test_impossible_password(
+            self, blind: Auth, hashes: List[int], password: Any) -> None:
+        """False at once, whoever the address belongs to."""
+        assert blind.valid_login(EMAIL, password) is False
+        assert hashes == []
+
+    @pytest.mark.parametrize("stored", [
+        "", "x", "$2b$04$short", "$2b$31$" + "." * 53,
+        "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA"])
+    def test_damaged_hash_is_a_wrong_password(
+            self, auth: Auth, user: User, db: DB, stored: str) -> None:
+        """Not an error."""
+        db.update_user(user.id, hashed_password=stored)
+        assert auth.valid_login(EMAIL, PASSWORD) is False
+
+    @pytest.mark.parametrize("email, password, stored", [
+        (EMAIL, PASSWORD, None), (EMAIL, "wrong", None),
+        ("eve@me.com", PASSWORD, None), ("", PASSWORD, None),
+        (EMAIL, PASSWORD, "damaged"), (EMAIL, "x" * 100, None),
+        (EMAIL, "p\0w", None), ("eve@me.com", "x" * 100, None)])
+    def test_exactly_one_hash(self, auth: Auth, user: User, db: DB,
+                              hashes: List[int], email: str, password: str,
+                              stored: Any) -> None:
+        """Known, unknown, wrong and damaged take the same time."""
+        if stored:
+            db.update_user(user.id, hashed_password=stored)
+        auth.valid_login(email, password)
+        assert hashes == [4]
+
+    def test_any_spelling_of_the_address(
+            self, auth: Auth, user: User) -> None:
+        """Signing in is not a spelling test."""
+        assert auth.valid_login("BOB@Me.COM", PASSWORD)
+
+
+class TestLogIn:
+    """Opening a session with a password."""
+
+    def test_opens_a_session(self, auth: Auth, user: User) -> None:
+        """For the user whose password it is."""
+        found = auth.get_user_from_session_id(auth.log_in(EMAIL, PASSWORD))
+        assert found is not None and found.id == user.id
+
+    @pytest.mark.parametrize("email, password", [
+        (EMAIL, "wrong"), ("eve@me.com", PASSWORD)])
+    def test_wrong_or_unknown_look_alike(
+            self, auth: Auth, user: User, email: str, password: str) -> None:
+        """One sentence for both."""
+        with pytest.raises(BadCredentials, match="^wrong email or password$"):
+            auth.log_in(email, password)
+
+    def test_names_what_is_missing(self, auth: Auth) -> None:
+        """Still as a refused sign-in."""
+        with pytest.raises(BadCredentials, match="^password is missing$"):
+            auth.log_in(EMAIL, "")
+
+    def test_several_devices_at_once(self, auth: Auth, user: User) -> None:
+        """Signing in here signs nobody out there."""
+        phone, laptop = (auth.log_in(EMAIL, PASSWORD) for _ in range(2))
+        assert phone != laptop
+        assert auth.get_user_from_session_id(phone)
+        assert auth.get_user_from_session_id(laptop)
+
+    def test_stores_digests_only(
+            self, auth: Auth, user: User, db: DB) -> None:
+        """In the session and in the card's column, the same one."""
+        token = auth.log_in(EMAIL, PASSWORD)
+        digest = tokens.digest(token)
+        assert db.find(Session, digest=digest) is not None
+        assert db.find_user_by(id=user.id).session_id == digest
+        assert db.find(Session, digest=token) is None
+
+    def test_a_stored_digest_signs_nobody_in(
+            self, auth: Auth, user: User, db: DB) -> None:
+        """A copy of the database is no key."""
+        auth.log_in(EMAIL, PASSWORD)
+        stored = db.find_user_by(id=user.id).session_id
+        assert auth.get_user_from_session_id(stored) is None
+
+    def test_notes_the_device(self, auth: Auth, user: User, db: DB,
+                              clock: Clock) -> None:
+        """Cut to what its columns hold."""
+        token = auth.log_in(EMAIL, PASSWORD, "A" * 300, "127.0.0.1")
+        session = db.find(Session, digest=tokens.digest(token))
+        assert session is not None
+        assert session.user_agent == "A" * 250
+        assert session.network == "127.0.0.1"
+        assert session.opened_at == session.seen_at == int(clock())
+
+    def test_upgrades_a_cheap_hash(self, auth: Auth, user: User, db: DB,
+                                   settings: Settings, clock: Clock) -> None:
+        """Raising the cost reaches everybody who signs in."""
+        dearer = Auth(db, dataclasses.replace(settings, bcrypt_cost=5), clock)
+        assert dearer.log_in(EMAIL, PASSWORD)
+        assert db.find_user_by(id=user.id).hashed_password.startswith("$2b$05")
+        assert auth.valid_login(EMAIL, PASSWORD)
+
+    def test_leaves_other_hashes_alone(
+            self, auth: Auth, user: User, db: DB) -> None:
+        """One of today's cost is not computed again."""
+        auth.log_in(EMAIL, PASSWORD)
+        assert db.find_user_by(id=user.id).hashed_password \
+            == user.hashed_password
+
+    def test_racing_upgrades_all_succeed(
+            self, auth: Auth, user: User, db: DB, settings: Settings,
+            clock: Clock) -> None:
+        """Two devices signing in after a change of cost both get in."""
+        dearer = Auth(db, dataclasses.replace(settings, bcrypt_cost=5), clock)
+        opened = all_at_once([lambda: dearer.log_in(EMAIL, PASSWORD)] * 8)
+        assert len(set(opened)) == 8
+        assert all(auth.get_user_from_session_id(token) for token in opened)
+
+    def test_password_reset_while_it_is_checked(
+            self, auth: Auth, user: User,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """A session of the old password must not outlive the reset."""
+        verify = passwords.verify_password
+        reset_token = auth.get_reset_password_token(EMAIL)
+
+        def verify_then_reset(password: str, hashed: str, cost: int) -> bool:
+            """Let a reset happen between the check and the session."""
+            right = verify(password, hashed, cost)
+            monkeypatch.setattr(passwords, "verify_password", verify)
+            auth.update_password(reset_token, "new")
+            return right
+        monkeypatch.setattr(passwords, "verify_password", verify_then_reset)
+        with pytest.raises(BadCredentials):
+            auth.log_in(EMAIL, PASSWORD)
+
+
+class TestCreateSession:
+    """Opening a session on the caller's word."""
+
+    @pytest.mark.parametrize("email", NO_TEXT + [LONG], ids=brief)
+    def test_impossible_address(self, blind: Auth, email: Any) -> None:
+        """None, and no query was made of it."""
+        assert blind.create_session(email) is None
+
+
+class TestGetUserFromSessionId:
+    """Who is asking."""
+
+    @pytest.mark.parametrize("token", NO_TOKENS, ids=brief)
+    def test_no_token_is_nobody(self, blind: Auth, token: Any) -> None:
+        """And never becomes a query."""
+        assert blind.get_user_from_session_id(token) is None
+
+    def test_strange_token_is_nobody(self, auth: Auth, user: User) -> None:
+        """Also while somebody has no session at all."""
+        assert auth.get_user_from_session_id(STRANGE_TOKEN) is None
+
+    @pytest.mark.parametrize("seconds, live", [
+        (7 * DAY - 1, True), (7 * DAY, False), (-HOUR, True),
+        (10 * 365 * DAY, False)])
+    def test_idle_end(self, auth: Auth, user: User, clock: Clock,
+                      seconds: int, live: bool) -> None:
+        """Seven days after it was last seen, to the second."""
+        token = auth.create_session(EMAIL)
+        clock.advance(seconds)
+        assert bool(auth.get_user_from_session_id(token)) is live
+
+    def test_absolute_end(self, auth: Auth, user: User,
+                          clock: Clock) -> None:
+        """Thirty days after it was opened, however busy."""
+        token = auth.create_session(EMAIL)
+        for _ in range(29):
+            clock.advance(DAY)
+            assert auth.get_user_from_session_id(token)
+        clock.advance(DAY - 1)
+        assert auth.get_user_from_session_id(token)
+        clock.advance(1)
+        assert auth.get_user_from_session_id(token) is None
+
+    def test_an_ended_session_stays_ended(
+            self, auth: Auth, user: User, clock: Clock) -> None:
+        """Asking does not revive it."""
+        token = auth.create_session(EMAIL)
+        clock.advance(7 * DAY)
+        for _ in range(2):
+            assert auth.get_user_from_session_id(token) is None
+
+    @pytest.mark.parametrize("seconds, noted", [(59, 0), (60, 60)])
+    def test_last_seen_is_noted_once_a_minute(
+            self, auth: Auth, user: User, db: DB, clock: Clock,
+            seconds: int, noted: int) -> None:
+        """Reading is not writing."""
+        opened, token = int(clock()), auth.create_session(EMAIL) or ""
+        clock.advance(seconds)
+        auth.get_user_from_session_id(token)
+        session = db.find(Session, digest=tokens.digest(token))
+        assert session is not None and session.seen_at == opened + noted
+
+    def test_a_busy_database_turns_no_reader_away(
+            self, auth: Auth, user: User, db: DB, clock: Clock,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """Noting the time can wait for the next request."""
+        def busy(*_: Any, **__: Any) -> int:
+            """Be locked."""
+            raise Unavailable()
+        token = auth.create_session(EMAIL)
+        clock.advance(60)
+        monkeypatch.setattr(db, "change", busy)
+        assert auth.get_user_from_session_id(token)
+
+
+class TestLogOut:
+    """Ending one session."""
+
+    def test_ends_this_one_only(self, auth: Auth, user: User) -> None:
+        """Other devices go on."""
+        phone, laptop = (auth.log_in(EMAIL, PASSWORD) for _ in range(2))
+        auth.log_out(phone)
+        assert auth.get_user_from_session_id(phone) is None
+        assert auth.get_user_from_session_id(laptop)
+
+    def test_users_names_the_newest_that_is_left(
+            self, auth: Auth, user: User, db: DB) -> None:
+        """And nothing once signed out everywhere."""
+        first, second, third = (auth.log_in(EMAIL, PASSWORD)
+                                for _ in range(3))
+        for ended, left in ((second, third), (third, first), (first, None)):
+            auth.log_out(ended)
+            assert db.find_user_by(id=user.id).session_id \
+                == (left and tokens.digest(left))
+
+    @pytest.mark.parametrize("token", [STRANGE_TOKEN, *NO_TOKENS],
+                             ids=brief)
+    def test_nobody(self, auth: Auth, user: User, token: Any) -> None:
+        """Whoever is not signed in cannot sign out."""
+        with pytest.raises(NotSignedIn):
+            auth.log_out(token)
+
+    def test_twice(self, auth: Auth, user: User) -> None:
+        """The second time there is nobody."""
+        token = auth.log_in(EMAIL, PASSWORD)
+        auth.log_out(token)
+        with pytest.raises(NotSignedIn):
+            auth.log_out(token)
+
+    def test_after_its_end(
+            self, auth: Auth, user: User, clock: Clock) -> None:
+        """An expired session is none."""
+        token = auth.log_in(EMAIL, PASSWORD)
+        clock.advance(7 * DAY)
+        with pytest.raises(NotSignedIn):
+            auth.log_out(token)
+
+    def test_many_at_once(self, auth: Auth, user: User) -> None:
+        """One of them ends it."""
+        token = auth.log_in(EMAIL, PASSWORD)
+
+        def ends() -> bool:
+            """Tell whether this caller ended it."""
+            try:
+                auth.log_out(token)
+                return True
+            except NotSignedIn:
+                return False
+        assert sum(all_at_once([ends] * 8)) == 1
+
+
+class TestDestroySession:
+    """Ending every session of a user."""
+
+    def test_on_every_device(self, auth: Auth, user: User, db: DB) -> None:
+        """And the card's column is empty."""
+        opened = [auth.log_in(EMAIL, PASSWORD) for _ in range(3)]
+        auth.destroy_session(user.id)
+        assert not any(map(auth.get_user_from_session_id, opened))
+        assert db.find_user_by(id=user.id).session_id is None
+
+    def test_of_that_user_only(self, auth: Auth, user: User) -> None:
+        """Others go on."""
+        auth.register_user("eve@me.com", PASSWORD)
+        token = auth.log_in("eve@me.com", PASSWORD)
+        auth.destroy_session(user.id)
+        assert auth.get_user_from_session_id(token)
+
+    @pytest.mark.parametrize("user_id", [None, "", "1", [], 10 ** 9, -1])
+    def test_unknown_is_silent(self, auth: Auth, user: User,
+                               user_id: Any) -> None:
+        """Nobody is signed out by it."""
+        token = auth.log_in(EMAIL, PASSWORD)
+        auth.destroy_session(user_id)
+        assert auth.get_user_from_session_id(token)
+
+
+class TestGetResetPasswordToken:
+    """Asking for a reset."""
+
+    def test_stores_digests_only(
+            self, auth: Auth, user: User, db: DB, clock: Clock) -> None:
+        """In the token's row and in the card's column, the same one."""
+        digest = tokens.digest(auth.get_reset_password_token(EMAIL))
+        row = db.find(MailToken, digest=digest)
+        assert row is not None and row.purpose == RESET
+        assert (row.user_id, row.email) == (user.id, EMAIL)
+        assert row.expires_at == int(clock()) + HOUR
+        assert db.find_user_by(id=user.id).reset_token == digest
+
+    def test_leaves_one_row_a_user(
+            self, auth: Auth, user: User, db: DB) -> None:
+        """However often it is asked."""
+        first = auth.get_reset_password_token(EMAIL)
+        auth.get_reset_password_token(EMAIL)
+        assert db.find(MailToken, digest=tokens.digest(first)) is None
+
+    def test_changes_no_password_and_ends_no_session(
+            self, auth: Auth, user: User) -> None:
+        """Asking is free to anybody, so it must hurt nobody."""
+        token = auth.log_in(EMAIL, PASSWORD)
+        auth.get_reset_password_token(EMAIL)
+        assert auth.get_user_from_session_id(token)
+        assert auth.valid_login(EMAIL, PASSWORD)
+
+    @pytest.mark.parametrize("email", NO_TEXT + [LONG], ids=brief)
+    def test_impossible_address(self, blind: Auth, email: Any) -> None:
+        """Refused, and no query was made of it."""
+        with pytest.raises(UnknownEmail):
+            blind.get_reset_password_token(email)
+
+
+class TestResetPassword:
+    """Setting a password with a token."""
+
+    @pytest.fixture
+    def token(self, auth: Auth, user: User) -> str:
+        """The user's live reset token."""
+        return auth.get_reset_password_token(EMAIL)
+
+    @pytest.mark.parametrize("bad", [STRANGE_TOKEN, *NO_TOKENS],
+                             ids=brief)
+    def test_bad_token_changes_nothing(
+            self, auth: Auth, user: User, hashes: List[int],
+            bad: Any) -> None:
+        """And costs no hash, so it is no way to keep us busy."""
+        with pytest.raises(ResetRefused):
+            auth.update_password(bad, "new")
+        assert hashes == []
+        assert auth.valid_login(EMAIL, PASSWORD)
+
+    @pytest.mark.parametrize("bad", NO_TOKENS, ids=brief)
+    def test_no_token_is_never_looked_up(self, blind: Auth, bad: Any) -> None:
+        """`reset_token IS NULL` matches whoever asked for nothing."""
+        with pytest.raises(ResetRefused):
+            blind.update_password(bad, "new")
+
+    @pytest.mark.parametrize("password, error", [
+        ("", ResetRefused), (None, ResetRefused), (LONG, InvalidInput),
+        (["x"], InvalidInput), ("\ud800", InvalidInput)], ids=brief)
+    def test_impossible_password_keeps_the_token(
+            self, auth: Auth, token: str, password: Any, error: Any) -> None:
+        """A typing mistake costs no second mail."""
+        with pytest.raises(error, match="new_password"):
+            auth.update_password(token, password)
+        auth.update_password(token, "new")
+
+    def test_ends_every_session(
+            self, auth: Auth, token: str, user: User, db: DB) -> None:
+        """Whoever knew the old password is out (Keycloak #20957)."""
+        opened = [auth.log_in(EMAIL, PASSWORD) for _ in range(3)]
+        auth.update_password(token, "new")
+        assert not any(map(auth.get_user_from_session_id, opened))
+        left = db.find_user_by(id=user.id)
+        assert (left.session_id, left.reset_token) == (None, None)
+
+    def test_notes_when_the_password_changed(
+            self, auth: Auth, token: str, user: User, db: DB,
+            clock: Clock) -> None:
+        """In the account."""
+        clock.advance(5)
+        auth.update_password(token, "new")
+        account = db.find(Account, user_id=user.id)
+        assert account is not None
+        assert account.password_changed_at == int(clock())
+        assert account.created_at == int(clock()) - 5
+
+    @pytest.mark.parametrize("seconds, works", [
+        (HOUR - 1, True), (HOUR, False), (10 * 365 * DAY, False)])
+    def test_token_ends(self, auth: Auth, token: str, clock: Clock,
+                        seconds: int, works: bool) -> None:
+        """An hour after it was asked for, to the second."""
+        clock.advance(seconds)
+        if not works:
+            with pytest.raises(ResetRefused):
+                auth.update_password(token, "new")
+        else:
+            auth.update_password(token, "new")
+        assert auth.valid_login(EMAIL, "new") is works
+
+    def test_returns_the_user(
+            self, auth: Auth, token: str, user: User) -> None:
+        """Whom the token belongs to."""
+        assert auth.reset_password(token, "new").id == user.id
+
+    def test_with_another_spelling_of_the_address(
+            self, auth: Auth, token: str) -> None:
+        """The owner may type it as they like."""
+        auth.reset_password(token, "new", "BOB@Me.com")
+        assert auth.valid_login(EMAIL, "new")
+
+    def test_with_somebody_elses_address(
+            self, auth: Auth, token: str) -> None:
+        """Refused, and the token is still good for its owner."""
+        auth.register_user("eve@me.com", "hers")
+        with pytest.raises(ResetRefused, match="not for this email"):
+            auth.reset_password(token, "new", "eve@me.com")
+        assert auth.valid_login("eve@me.com", "hers")
+        auth.reset_password(token, "new", EMAIL)
+
+    def test_of_a_user_who_is_gone(
+            self, auth: Auth, token: str, user: User, db: DB) -> None:
+        """A deleted account cannot be reset."""
+        db.delete(User, id=user.id)
+        with pytest.raises(ResetRefused):
+            auth.update_password(token, "new")
+
+    def test_many_at_once(self, auth: Auth, token: str) -> None:
+        """One of them sets its password."""
+        def sets(password: str) -> str:
+            """Return the password if it was set."""
+            try:
+                auth.update_password(token, password)
+                return password
+            except ResetRefused:
+                return ""
+        results = all_at_once([
+            partial(sets, "new{}".format(number)) for number in range(8)])
+        winner, = filter(None, results)
+        assert auth.valid_login(EMAIL, winner)
+
+    def test_half_a_reset_is_none(
+            self, auth: Auth, token: str, db: DB,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """A fault between its statements leaves the old state whole."""
+        def fail(*_: Any, **__: Any) -> int:
+            """Be gone."""
+            raise Unavailable()
+        session = auth.log_in(EMAIL, PASSWORD)
+        with monkeypatch.context() as patched:
+            patched.setattr(db, "delete", fail)
+            with pytest.raises(Unavailable):
+                auth.update_password(token, "new")
+        assert auth.get_user_from_session_id(session)
+        assert auth.valid_login(EMAIL, PASSWORD)
+        auth.update_password(token, "new")
+
+
+class TestDeleteAccount:
+    """The way out."""
+
+    def test_nothing_is_left(self, auth: Auth, user: User, db: DB) -> None:
+        """Neither the user nor what hangs off it."""
+        token = auth.log_in(EMAIL, PASSWORD)
+        auth.get_reset_password_token(EMAIL)
+        auth.delete_account(token, PASSWORD)
+        for table, match in ((User, "id"), (Account, "user_id"),
+                             (Session, "user_id"), (MailToken, "user_id")):
+            assert db.find(table, **{match: user.id}) is None
+        assert auth.get_user_from_session_id(token) is None
+
+    @pytest.mark.parametrize("password", ["wrong", *NO_TEXT], ids=brief)
+    def test_needs_the_password(
+            self, auth: Auth, user: User, password: Any) -> None:
+        """An unlocked screen is not enough."""
+        token = auth.log_in(EMAIL, PASSWORD)
+        with pytest.raises(WrongPassword):
+            auth.delete_account(token, password)
+        assert auth.get_user_from_session_id(token)
+
+    def test_needs_a_session(self, auth: Auth, user: User) -> None:
+        """Knowing the password is not enough either."""
+        with pytest.raises(NotSignedIn):
+            auth.delete_account(STRANGE_TOKEN, PASSWORD)
+
+    def test_the_address_is_free_again(self, auth: Auth, user: User) -> None:
+        """For a new account, with nothing of the old."""
+        auth.delete_account(auth.log_in(EMAIL, PASSWORD), PASSWORD)
+        assert auth.register_user(EMAIL, "new").id > user.id
+
+
+class TestErrors:
+    """What a refusal says."""
+
+    @pytest.mark.parametrize("secret", ["s3cr3t", "s3cr3t" * 300, "s3cr3t\0"],
+                             ids=brief)
+    def test_no_error_repeats_a_secret(
+            self, auth: Auth, user: User, secret: str) -> None:
+        """Neither a password nor a token."""
+        session: Any = auth.log_in(EMAIL, PASSWORD)
+        for attempt in (
+                lambda: auth.register_user(EMAIL, secret),
+                lambda: auth.log_in(EMAIL, secret),
+                lambda: auth.log_out(secret),
+                lambda: auth.update_password(secret, secret),
+                lambda: auth.delete_account(session, secret)):
+            with pytest.raises(AuthError) as caught:
+                attempt()
+            assert "s3cr3t" not in caught.value.public + repr(caught.value)

@@ -1,0 +1,298 @@
+#!/usr/bin/env python3
+"""The store: what its verbs promise beyond the card."""
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from db import DB
+from errors import EmailTaken, Unavailable
+from models import Account, MailToken, Session
+from tests.helpers import EMAIL, all_at_once
+from user import User
+
+HASH = "$2b$04$" + "." * 53
+
+
+def session_of(user: User, digest: str) -> Session:
+    """Return a session of the user, not saved yet."""
+    return Session(user_id=user.id, digest=digest, opened_at=1, seen_at=1,
+                   expires_at=2, user_agent="", network="")
+
+
+@pytest.fixture
+def file(db: DB, tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """The file behind the store, as another program sees it."""
+    db.find(User, id=0)
+    connection = sqlite3.connect(str(tmp_path / "test.db"), timeout=0)
+    yield connection
+    connection.close()
+
+
+class TestFile:
+    """The SQLite file."""
+
+    def test_is_not_touched_before_it_is_needed(
+            self, db: DB, tmp_path: Path) -> None:
+        """Building a store is cheap."""
+        assert not list(tmp_path.iterdir())
+
+    def test_keeps_a_write_ahead_log(self, file: sqlite3.Connection) -> None:
+        """Readers never wait for a writer."""
+        assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+    def test_a_file_of_another_mode_is_switched(
+            self, file: sqlite3.Connection, db: DB, tmp_path: Path) -> None:
+        """A restored copy may have come without its log."""
+        db.close()
+        file.execute("PRAGMA journal_mode=DELETE")
+        again = DB("sqlite:///{}".format(tmp_path / "test.db"))
+        again.find(User, id=0)
+        again.close()
+        fresh = sqlite3.connect(str(tmp_path / "test.db"))
+        assert fresh.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        fresh.close()
+
+    def test_survives_a_restart(self, db: DB, tmp_path: Path) -> None:
+        """The next process finds what this one saved."""
+        db.add_user(EMAIL, HASH)
+        db.close()
+        again = DB("sqlite:///{}".format(tmp_path / "test.db"))
+        assert again.find_user_by(email=EMAIL).hashed_password == HASH
+        again.close()
+
+    def test_goes_on_after_close(self, db: DB) -> None:
+        """Closing gives connections back, and no more."""
+        db.add_user(EMAIL, HASH)
+        db.close()
+        assert db.find_user_by(email=EMAIL).id == 1
+
+    def test_missing_tables_are_made_and_rows_kept(
+            self, file: sqlite3.Connection, db: DB, tmp_path: Path) -> None:
+        """An interrupted first start is finished by the next."""
+        db.add_user(EMAIL, HASH)
+        file.execute("DROP TABLE mail_tokens")
+        again = DB("sqlite:///{}".format(tmp_path / "test.db"))
+        assert again.find(MailToken, digest="x") is None
+        assert again.find_user_by(email=EMAIL).id == 1
+        again.close()
+
+
+class TestAddUser:
+    """A new user."""
+
+    def test_opens_an_account_at_that_moment(self, db: DB) -> None:
+        """In the same transaction."""
+        user = db.add_user(EMAIL, HASH, 1234)
+        account = db.find(Account, user_id=user.id)
+        assert account is not None
+        assert (account.created_at, account.password_changed_at,
+                account.verified_at) == (1234, 1234, None)
+
+    def test_stores_the_canonical_address(self, db: DB) -> None:
+        """Whoever adds it."""
+        assert db.add_user("Bob@ME.com", HASH).email == EMAIL
+
+    def test_taken_address_leaves_nothing(
+            self, db: DB, file: sqlite3.Connection) -> None:
+        """No second user and no account without one."""
+        db.add_user(EMAIL, HASH)
+        with pytest.raises(EmailTaken):
+            db.add_user("BOB@me.com", HASH)
+        assert file.execute("SELECT (SELECT count(*) FROM users), "
+                            "(SELECT count(*) FROM accounts)"
+                            ).fetchone() == (1, 1)
+
+    def test_many_at_once_are_one(self, db: DB) -> None:
+        """The constraint decides."""
+        def add() -> int:
+            """Return 1 for success."""
+            try:
+                return bool(db.add_user(EMAIL, HASH))
+            except EmailTaken:
+                return 0
+        assert sum(all_at_once([add] * 8)) == 1
+
+    def test_an_id_never_comes_back(self, db: DB) -> None:
+        """Other services remember users by it."""
+        first = db.add_user(EMAIL, HASH)
+        db.delete(User, id=first.id)
+        assert db.add_user(EMAIL, HASH).id > first.id
+
+
+class TestFindUserBy:
+    """Finding users."""
+
+    def test_any_spelling_of_the_address(self, db: DB) -> None:
+        """Stored and asked in one form."""
+        user = db.add_user(EMAIL, HASH)
+        assert db.find_user_by(email="BOB@Me.com").id == user.id
+
+    def test_first_of_several(self, db: DB) -> None:
+        """The oldest."""
+        first = db.add_user(EMAIL, HASH)
+        db.add_user("eve@me.com", HASH)
+        assert db.find_user_by(hashed_password=HASH).id == first.id
+
+    def test_is_a_value(self, db: DB) -> None:
+        """Changing it, also in a transaction, changes no database."""
+        db.add_user(EMAIL, HASH)
+        with db.transaction():
+            db.find_user_by(email=EMAIL).email = "eve@me.com"
+            db.change(User, {"id": 1}, session_id="x")
+        assert db.find_user_by(id=1).email == EMAIL
+
+
+class TestUpdateUser:
+    """Changing a user."""
+
+    def test_stores_the_canonical_address(self, db: DB) -> None:
+        """Whoever changes it."""
+        user = db.add_user(EMAIL, HASH)
+        db.update_user(user.id, email="Eve@ME.com")
+        assert db.find_user_by(id=user.id).email == "eve@me.com"
+
+    def test_nothing_to_change_is_fine(self, db: DB) -> None:
+        """As long as there is somebody to change."""
+        user = db.add_user(EMAIL, HASH)
+        db.update_user(user.id)
+        assert db.find_user_by(id=user.id).email == EMAIL
+
+    @pytest.mark.parametrize("name", ["metadata", "registry", "__table__"])
+    def test_only_columns_are_attributes(self, db: DB, name: str) -> None:
+        """What SQLAlchemy adds to the class is nobody's to set."""
+        user = db.add_user(EMAIL, HASH)
+        with pytest.raises(ValueError):
+            db.update_user(user.id, **{name: "x"})
+
+
+class TestTransaction:
+    """All or nothing."""
+
+    def test_an_exception_undoes_everything(self, db: DB) -> None:
+        """Also what an inner one had finished."""
+        with pytest.raises(RuntimeError):
+            with db.transaction():
+                with db.transaction():
+                    db.add_user(EMAIL, HASH)
+                raise RuntimeError
+        assert db.find(User, email=EMAIL) is None
+
+    def test_reads_its_own_writes(self, db: DB) -> None:
+        """And not a copy from before them."""
+        user = db.add_user(EMAIL, HASH)
+        with db.transaction():
+            assert db.find_user_by(id=user.id).session_id is None
+            db.change(User, {"id": user.id}, session_id="x")
+            assert db.find_user_by(id=user.id).session_id == "x"
+
+    def test_is_not_seen_from_outside_before_its_end(
+            self, db: DB, file: sqlite3.Connection) -> None:
+        """Readers see the state before, without waiting."""
+        with db.transaction():
+            db.add_user(EMAIL, HASH)
+            assert file.execute(
+                "SELECT count(*) FROM users").fetchone() == (0,)
+        assert file.execute("SELECT count(*) FROM users").fetchone() == (1,)
+
+    def test_takes_the_write_lock_at_once(
+            self, db: DB, file: sqlite3.Connection) -> None:
+        """One that reads first cannot fail at its first write."""
+        with db.transaction():
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                file.execute("BEGIN IMMEDIATE")
+
+    def test_the_next_one_works_after_a_failure(self, db: DB) -> None:
+        """A constraint violated by one request is not the next one's."""
+        db.add_user(EMAIL, HASH)
+        for _ in range(100):
+            with pytest.raises(EmailTaken):
+                db.add_user(EMAIL, HASH)
+        assert db.add_user("eve@me.com", HASH).id
+
+
+class TestVocabulary:
+    """The verbs for every table."""
+
+    def test_find_nothing(self, db: DB) -> None:
+        """None, and no exception."""
+        assert db.find(Session, digest="x") is None
+
+    def test_find_newest(self, db: DB) -> None:
+        """The last one added, of those that match."""
+        user, other = db.add_user(EMAIL, HASH), db.add_user("eve@me.com", HASH)
+        db.add(session_of(user, "old"))
+        newest = db.add(session_of(user, "new"))
+        db.add(session_of(other, "other"))
+        found = db.find_newest(Session, user_id=user.id)
+        assert found is not None and found.id == newest.id
+
+    def test_find_session_with_its_user(self, db: DB) -> None:
+        """Both rows of the one who holds it."""
+        db.add_user("eve@me.com", HASH)
+        user = db.add_user(EMAIL, HASH)
+        session = db.add(session_of(user, "digest"))
+        found = db.find_session("digest")
+        assert found is not None
+        assert (found[0].id, found[1].id) == (session.id, user.id)
+        assert db.find_session("other") is None
+
+    def test_change_counts_what_matched(self, db: DB) -> None:
+        """So compare-and-set has one winner."""
+        user = db.add_user(EMAIL, HASH)
+        match = {"id": user.id, "session_id": None}
+        assert db.change(User, match, session_id="x") == 1
+        assert db.change(User, match, session_id="y") == 0
+        assert db.find_user_by(id=user.id).session_id == "x"
+
+    def test_delete_counts_what_was_there(self, db: DB) -> None:
+        """Of two callers, one gets 1."""
+        user = db.add_user(EMAIL, HASH)
+        assert db.delete(User, id=user.id) == 1
+        assert db.delete(User, id=user.id) == 0
+
+    def test_what_hangs_off_a_user_goes_with_it(self, db: DB) -> None:
+        """Nothing of a deleted account stays."""
+        user = db.add_user(EMAIL, HASH)
+        db.add(session_of(user, "x"))
+        db.add(MailToken(digest="y", user_id=user.id, purpose="reset",
+                         email=EMAIL, expires_at=1))
+        db.delete(User, id=user.id)
+        assert db.find(Session, digest="x") is None
+        assert db.find(MailToken, digest="y") is None
+        assert db.find(Account, user_id=user.id) is None
+
+
+class TestUnavailable:
+    """A store that cannot serve says so, and recovers."""
+
+    def test_missing_folder(self, tmp_path: Path) -> None:
+        """Until it is there."""
+        store = DB("sqlite:///{}".format(tmp_path / "later" / "test.db"))
+        with pytest.raises(Unavailable):
+            store.find(User, id=1)
+        (tmp_path / "later").mkdir()
+        assert store.add_user(EMAIL, HASH).id == 1
+        store.close()
+
+    def test_not_a_database(self, tmp_path: Path) -> None:
+        """Whatever the file is, it is not overwritten."""
+        path = tmp_path / "test.db"
+        path.write_bytes(b"my diary, precious" * 100)
+        store = DB("sqlite:///{}".format(path))
+        with pytest.raises(Unavailable):
+            store.add_user(EMAIL, HASH)
+        store.close()
+        assert path.read_bytes() == b"my diary, precious" * 100
+
+    def test_the_cause_is_kept_without_its_parameters(
+            self, db: DB, file: sqlite3.Connection) -> None:
+        """A hash or a digest must not reach a log through a traceback."""
+        file.execute("DROP TABLE sessions")
+        with pytest.raises(Unavailable) as caught:
+            db.find_session("precious")
+        assert "sessions" in str(caught.value.__cause__)
+        assert "precious" not in str(caught.value.__cause__)
