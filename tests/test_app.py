@@ -1,0 +1,413 @@
+#!/usr/bin/env python3
+"""The web face beyond the card: cookies, the guard, errors, headers."""
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, Dict, Iterator
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import STATUS, create_app
+from auth import Auth
+from errors import AuthError, EmailTaken, Unavailable
+from tests.helpers import (
+    EMAIL, PASSWORD, STRANGE_TOKEN, Clock, Visitor, assert_error,
+    session_cookie)
+
+ROUTES = [
+    ("GET", "/"), ("POST", "/users"), ("POST", "/sessions"),
+    ("DELETE", "/sessions"), ("GET", "/profile"), ("DELETE", "/profile"),
+    ("POST", "/reset_password"), ("PUT", "/reset_password")]
+METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FOO"]
+ONLY_HERE = ("this is the development mode, which answers only its own "
+             "machine: set AUTH_ENV=production to serve others")
+
+
+@pytest.fixture
+def application(auth: Auth) -> Flask:
+    """The web application on the fixture's service."""
+    return create_app(auth)
+
+
+@pytest.fixture
+def tool(application: Flask) -> FlaskClient:
+    """A client that keeps no cookies, as curl does."""
+    return application.test_client(use_cookies=False)
+
+
+@pytest.fixture
+def registered(visitor: Visitor) -> Visitor:
+    """Somebody with an account, not signed in."""
+    visitor.registers()
+    return visitor
+
+
+@pytest.fixture
+def signed_in(registered: Visitor) -> Visitor:
+    """Somebody with an account and a session."""
+    registered.logs_in()
+    return registered
+
+
+class TestCreateApp:
+    """Building the application."""
+
+    def test_warns_once_of_what_development_relaxes(
+            self, auth: Auth, caplog: pytest.LogCaptureFixture) -> None:
+        """In one line that names the way out."""
+        create_app(auth)
+        record, = caplog.records
+        assert record.levelno == logging.WARNING
+        assert record.getMessage().startswith("development mode: ")
+        assert "AUTH_ENV=production" in record.getMessage()
+
+
+class TestUsers:
+    """POST /users"""
+
+    def test_unknown_fields_set_nothing(
+            self, visitor: Visitor, auth: Auth) -> None:
+        """A column is not a form field (CVE-2018-20301)."""
+        visitor.asks("POST", "/users", email=EMAIL, password=PASSWORD, id="7",
+                     hashed_password="x", session_id="x", reset_token="x")
+        session = auth.create_session(EMAIL)
+        user = auth.get_user_from_session_id(session)
+        assert user is not None
+        assert (user.id, user.reset_token) == (1, None)
+        assert auth.valid_login(EMAIL, PASSWORD)
+
+    def test_answers_the_address_as_it_was_typed(
+            self, visitor: Visitor) -> None:
+        """While the profile shows it as it is stored."""
+        answer = visitor.registers("Bob@ME.com")
+        assert answer.get_json()["email"] == "Bob@ME.com"
+        visitor.logs_in("BOB@me.com")
+        assert visitor.sees_profile().get_json() == {"email": EMAIL}
+
+
+class TestLogin:
+    """POST /sessions"""
+
+    def test_cookie_is_out_of_reach(self, registered: Visitor) -> None:
+        """Of scripts and of other sites, for as long as a session lasts."""
+        _, *attributes = registered.logs_in().headers["Set-Cookie"].split("; ")
+        assert sorted(attributes)[1:] == [
+            "HttpOnly", "Max-Age=2592000", "Path=/", "SameSite=Lax"]
+
+    def test_token_is_in_the_cookie_only(self, registered: Visitor) -> None:
+        """Not in the body, where scripts can read it (ASVS 3.3.4)."""
+        answer = registered.logs_in()
+        assert session_cookie(answer) not in answer.get_data(as_text=True)
+
+    def test_always_opens_a_new_session(
+            self, registered: Visitor, tool: FlaskClient) -> None:
+        """A planted cookie is never adopted (session fixation)."""
+        answer = tool.post(
+            "/sessions", data={"email": EMAIL, "password": PASSWORD},
+            headers={"Cookie": "session_id=" + STRANGE_TOKEN})
+        assert session_cookie(answer) != STRANGE_TOKEN
+
+    def test_notes_the_browser(self, registered: Visitor, auth: Auth,
+                               monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its name and address, for the owner to recognise it by."""
+        noted: Dict[str, Any] = {}
+
+        def log_in(email: str, password: str, user_agent: str,
+                   network: str) -> str:
+            """Keep what the route knows of the device."""
+            noted.update(user_agent=user_agent, network=network)
+            return STRANGE_TOKEN
+        monkeypatch.setattr(auth, "log_in", log_in)
+        registered.browser.post("/sessions", headers={"User-Agent": "Lynx"})
+        assert noted == {"user_agent": "Lynx", "network": "127.0.0.1"}
+
+    def test_a_new_address_answers_as_a_wrong_password(
+            self, registered: Visitor) -> None:
+        """The same bytes and the same headers (ASVS 6.3.8)."""
+        wrong = registered.logs_in(EMAIL, "wrong")
+        unknown = registered.logs_in("eve@me.com", "wrong")
+        assert wrong.status_code == unknown.status_code == 401
+        assert wrong.get_data() == unknown.get_data()
+        assert list(wrong.headers) == list(unknown.headers)
+
+
+class TestLogout:
+    """DELETE /sessions"""
+
+    def test_clears_the_cookie(self, signed_in: Visitor) -> None:
+        """The browser forgets it at once."""
+        answer = signed_in.logs_out()
+        assert session_cookie(answer) == ""
+        assert "Max-Age=0" in answer.headers["Set-Cookie"]
+
+    def test_goes_nowhere_else(self, signed_in: Visitor) -> None:
+        """Whatever the query asks for (no open redirect)."""
+        answer = signed_in.asks("DELETE", "/sessions?next=//evil.example")
+        assert answer.status_code == 302
+        assert answer.headers["Location"] == "/"
+
+    def test_other_devices_go_on(
+            self, new_visitor: Callable[[], Visitor]) -> None:
+        """Signing out here signs out here."""
+        phone, laptop = new_visitor(), new_visitor()
+        phone.registers()
+        phone.logs_in()
+        laptop.logs_in()
+        phone.logs_out()
+        assert_error(phone.sees_profile(), 403, "not signed in")
+        assert laptop.sees_profile().status_code == 200
+
+
+class TestProfile:
+    """GET /profile"""
+
+    def test_by_bearer(self, registered: Visitor, tool: FlaskClient,
+                       auth: Auth) -> None:
+        """Programs carry the session in a header."""
+        for scheme in ("Bearer ", "bearer "):
+            answer = tool.get("/profile", headers={
+                "Authorization": scheme + str(auth.create_session(EMAIL))})
+            assert answer.get_json() == {"email": EMAIL}
+
+    @pytest.mark.parametrize("header", [
+        "Bearer", "Bearer ", "Basic {}", "{}", "Bearer x{}", "Token {}"])
+    def test_other_authorization_is_nobody(
+            self, registered: Visitor, tool: FlaskClient, auth: Auth,
+            header: str) -> None:
+        """Only a bearer of a live session is somebody."""
+        answer = tool.get("/profile", headers={
+            "Authorization": header.format(auth.create_session(EMAIL))})
+        assert_error(answer, 403, "not signed in")
+
+    def test_bearer_goes_before_the_cookie(
+            self, registered: Visitor, tool: FlaskClient,
+            auth: Auth) -> None:
+        """A bad one is not helped by a good cookie."""
+        answer = tool.get("/profile", headers={
+            "Authorization": "Bearer " + STRANGE_TOKEN,
+            "Cookie": "session_id={}".format(auth.create_session(EMAIL))})
+        assert_error(answer, 403, "not signed in")
+
+    def test_two_session_cookies_are_nobody(
+            self, registered: Visitor, tool: FlaskClient,
+            auth: Auth) -> None:
+        """Which of them a planted one shadows must not matter."""
+        token = auth.create_session(EMAIL)
+        for pair in ("session_id={0}; session_id=x",
+                     "session_id=x; session_id={0}"):
+            answer = tool.get("/profile",
+                              headers={"Cookie": pair.format(token)})
+            assert_error(answer, 403, "not signed in")
+
+    def test_nameless_cookie_is_nobody(
+            self, registered: Visitor, tool: FlaskClient,
+            auth: Auth) -> None:
+        """It could be planted from a sibling domain (CVE-2023-23934)."""
+        answer = tool.get("/profile", headers={
+            "Cookie": "=session_id={}".format(auth.create_session(EMAIL))})
+        assert_error(answer, 403, "not signed in")
+
+    def test_an_idle_session_ends(
+            self, signed_in: Visitor, clock: Clock) -> None:
+        """The browser's cookie lives longer, and does not matter."""
+        clock.advance(7 * 86400)
+        assert_error(signed_in.sees_profile(), 403, "not signed in")
+
+    def test_a_token_in_the_query_is_nobody(
+            self, registered: Visitor, tool: FlaskClient,
+            auth: Auth) -> None:
+        """Queries end up in logs (ASVS 14.2.1)."""
+        answer = tool.get("/profile?session_id={}".format(
+            auth.create_session(EMAIL)))
+        assert_error(answer, 403, "not signed in")
+
+
+class TestUpdatePassword:
+    """PUT /reset_password"""
+
+    def test_signs_nobody_in(self, registered: Visitor) -> None:
+        """And whoever was, no more."""
+        registered.logs_in()
+        token = registered.forgets_password()
+        answer = registered.resets_password(token, "new")
+        assert answer.status_code == 200
+        assert "Set-Cookie" not in answer.headers
+        assert_error(registered.sees_profile(), 403, "not signed in")
+
+    def test_a_used_token_is_refused(self, registered: Visitor) -> None:
+        """In the same words as a made-up one."""
+        token = registered.forgets_password()
+        registered.resets_password(token, "new")
+        for bad in (token, STRANGE_TOKEN, "nope"):
+            assert_error(registered.resets_password(bad, "newer"), 403,
+                         "reset_token is not valid")
+
+    def test_answers_the_address_as_it_was_typed(
+            self, registered: Visitor) -> None:
+        """Any spelling of the owner's will do."""
+        answer = registered.resets_password(
+            registered.forgets_password(), "new", "BOB@me.com")
+        assert answer.get_json() == {
+            "email": "BOB@me.com", "message": "Password updated"}
+
+
+class TestDevelopmentGuard:
+    """This machine only."""
+
+    @pytest.mark.parametrize("host", [
+        "localhost", "localhost:5000", "LOCALHOST:1", "127.0.0.1",
+        "127.0.0.1:5000", "[::1]", "[::1]:5000", "0.0.0.0:5000"])
+    def test_loopback_names(self, tool: FlaskClient, host: str) -> None:
+        """All that tools use, on any port."""
+        assert tool.get("/", headers={"Host": host}).status_code == 200
+
+    @pytest.mark.parametrize("host", [
+        "evil.example", "localhost.evil.example", "evil.example:5000",
+        "localhost@evil.example", "127.0.0.1.evil.example", "10.0.0.1",
+        "127.0.0.2", "localhost:5000x", "localhost:", "127.1", "[::2]",
+        "::1", "localhost,evil.example"])
+    @pytest.mark.parametrize("method, path", [
+        ("GET", "/"), ("POST", "/reset_password"), ("GET", "/nowhere")])
+    def test_other_names(self, tool: FlaskClient, host: str, method: str,
+                         path: str) -> None:
+        """A web page with a name of its own gets nothing."""
+        answer = tool.open(path, method=method, headers={"Host": host})
+        # Newest Flask finds some of these malformed before we see them.
+        if answer.status_code != 400:
+            assert_error(answer, 403, ONLY_HERE)
+
+    @pytest.mark.parametrize("peer", [
+        "127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"])
+    def test_loopback_peers(self, tool: FlaskClient, peer: str) -> None:
+        """IPv4, IPv6, and the one inside the other."""
+        answer = tool.get("/", environ_overrides={"REMOTE_ADDR": peer})
+        assert answer.status_code == 200
+
+    @pytest.mark.parametrize("peer", [
+        "10.0.0.1", "192.168.1.1", "8.8.8.8", "::2", "::ffff:10.0.0.1", "",
+        "localhost", "fe80::1"])
+    def test_other_peers(self, tool: FlaskClient, peer: str) -> None:
+        """A server that listens everywhere still answers itself only."""
+        answer = tool.get("/", environ_overrides={"REMOTE_ADDR": peer})
+        assert_error(answer, 403, ONLY_HERE)
+
+    @pytest.mark.parametrize("name", [
+        "Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host",
+        "X-Forwarded-Proto", "x-forwarded-anything", "X-Real-IP"])
+    def test_proxies(self, tool: FlaskClient, name: str) -> None:
+        """Behind one, every stranger would look like this machine."""
+        assert_error(tool.get("/", headers={name: "127.0.0.1"}), 403,
+                     ONLY_HERE)
+
+
+class TestErrors:
+    """One shape, whatever went wrong."""
+
+    def test_unknown_path(self, tool: FlaskClient) -> None:
+        """404"""
+        for path in ("/nowhere", "/users/", "//users", "/.git/config"):
+            answer = tool.get("/", environ_overrides={"PATH_INFO": path})
+            assert answer.status_code == 404
+            assert list(answer.get_json()) == ["message"]
+
+    @pytest.mark.parametrize("method, path", [
+        (method, path) for path in sorted({path for _, path in ROUTES})
+        for method in METHODS if (method, path) not in ROUTES])
+    def test_other_methods(
+            self, tool: FlaskClient, method: str, path: str) -> None:
+        """405 with what is allowed, and nothing else exists."""
+        allowed = {each for each, where in ROUTES if where == path}
+        answer = tool.open(path, method=method)
+        assert answer.status_code == 405
+        assert list(answer.get_json()) == ["message"]
+        assert set(answer.headers["Allow"].split(", ")) - {"HEAD"} == allowed
+
+    @pytest.mark.parametrize("error, status", [
+        (error, status) for error, status in STATUS.items()
+        if error is not EmailTaken])
+    def test_each_refusal_has_its_status(
+            self, tool: FlaskClient, auth: Auth, error: Any, status: int,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """From the one table."""
+        def refuse(*_: Any) -> None:
+            """Refuse in this way."""
+            raise error("told to a person")
+        monkeypatch.setattr(auth, "log_out", refuse)
+        assert_error(tool.delete("/sessions"), status, "told to a person")
+
+    def test_unavailable_says_when_to_come_back(
+            self, tool: FlaskClient, auth: Auth,
+            monkeypatch: pytest.MonkeyPatch,
+            caplog: pytest.LogCaptureFixture) -> None:
+        """And logs why."""
+        def locked(*_: Any) -> None:
+            """Be locked."""
+            raise Unavailable() from OSError("database is locked")
+        monkeypatch.setattr(auth, "log_out", locked)
+        answer = tool.delete("/sessions")
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "1"
+        assert "database is locked" in caplog.text
+
+    def test_a_mistake_of_ours_is_logged_and_not_told(
+            self, tool: FlaskClient, auth: Auth,
+            monkeypatch: pytest.MonkeyPatch,
+            caplog: pytest.LogCaptureFixture) -> None:
+        """Neither the cause nor a traceback leaves the service."""
+        def fail(*_: Any) -> None:
+            """Be wrong."""
+            raise KeyError("SELECT secrets")
+        monkeypatch.setattr(auth, "log_out", fail)
+        assert_error(tool.delete("/sessions"), 500,
+                     "the service made a mistake; it is logged")
+        assert "Traceback" in caplog.text and "SELECT secrets" in caplog.text
+
+    def test_an_error_without_a_status_is_a_mistake_of_ours(
+            self, tool: FlaskClient, auth: Auth,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """A new error must be put in the table."""
+        def refuse(*_: Any) -> None:
+            """Refuse in a way nobody planned."""
+            raise AuthError("unplanned")
+        monkeypatch.setattr(auth, "log_out", refuse)
+        assert tool.delete("/sessions").status_code == 500
+
+
+class TestHeaders:
+    """What no answer goes without."""
+
+    @pytest.mark.parametrize("method, path", ROUTES + [
+        ("GET", "/nowhere"), ("PATCH", "/users"), ("HEAD", "/")])
+    def test_on_every_answer(
+            self, tool: FlaskClient, method: str, path: str) -> None:
+        """JSON that is neither kept nor guessed at."""
+        headers = tool.open(path, method=method).headers
+        assert headers["Content-Type"] == "application/json"
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+
+    def test_on_an_answer_to_a_stranger(self, tool: FlaskClient) -> None:
+        """The guard's too."""
+        headers = tool.get("/", headers={"Via": "x"}).headers
+        assert headers["Cache-Control"] == "no-store"
+
+
+class TestAnonymousRequests:
+    """Nobody fills the database by asking."""
+
+    def test_create_no_row(self, tool: FlaskClient, auth: Auth,
+                           registered: Visitor,
+                           monkeypatch: pytest.MonkeyPatch) -> None:
+        """A request without a session writes nothing (CVE-2015-5143)."""
+        writes: Iterator[str] = iter(())
+        store = vars(auth)["_db"]
+        for verb in ("add", "change", "delete"):
+            monkeypatch.setattr(store, verb, lambda *_, **__: next(writes))
+        for cookie in ("", "session_id=", "session_id=" + STRANGE_TOKEN):
+            for method, path in ROUTES:
+                if (method, path) != ("POST", "/users"):
+                    answer = tool.open(
+                        path, method=method, headers={"Cookie": cookie})
+                    assert answer.status_code < 500
