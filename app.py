@@ -13,6 +13,7 @@ from typing import Any, Dict, Optional, Type
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.routing import Map
 from werkzeug.serving import WSGIRequestHandler, run_simple
 
 from auth import Auth
@@ -189,8 +190,18 @@ def _is_loopback(address: str) -> bool:
     return (mapped or peer).is_loopback
 
 
+class ExactMap(Map):
+    """Paths as they are written."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Find no route for a doubled slash, rather than redirect in HTML."""
+        super().__init__(*args, merge_slashes=False, **options)
+
+
 class Service(Flask):
     """Flask without the answers that nobody asked for."""
+
+    url_map_class = ExactMap
 
     def add_url_rule(self, rule: str, *args: Any, **options: Any) -> None:
         """Add a route that answers its own methods and no automatic OPTIONS.
@@ -210,8 +221,6 @@ def create_app(service: Optional[Auth] = None) -> Flask:
     service = service or Auth()
     application = Service(__name__, static_folder=None)
     application.extensions["auth"] = service
-    # A doubled slash is no route, rather than a redirect in HTML.
-    application.url_map.merge_slashes = False
     for method, path, view in ROUTES:
         application.add_url_rule(path, view_func=view, methods=[method])
     for blueprint in BLUEPRINTS:

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import STATUS, create_app
+from app import STATUS, create_app, index
 from auth import Auth
 from errors import AuthError, EmailTaken, Unavailable
 from tests.helpers import (
@@ -307,10 +307,17 @@ class TestErrors:
 
     def test_unknown_path(self, tool: FlaskClient) -> None:
         """404"""
-        for path in ("/nowhere", "/users/", "//users", "/.git/config"):
-            answer = tool.get("/", environ_overrides={"PATH_INFO": path})
+        for path in ("/nowhere", "/users/", "/users//", "/.git/config"):
+            answer = tool.get(path)
             assert answer.status_code == 404
             assert list(answer.get_json()) == ["message"]
+
+    def test_doubled_slash(self, application: Flask) -> None:
+        """404, and no redirect in HTML."""
+        application.add_url_rule("/one/two", view_func=index, endpoint="two")
+        tool = application.test_client()
+        assert tool.get("/one/two").status_code == 200
+        assert tool.get("/one//two").status_code == 404
 
     @pytest.mark.parametrize("method, path", [
         (method, path) for path in sorted({path for _, path in ROUTES})
