@@ -14,7 +14,7 @@ from typing import Any, Dict, Optional, Type
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import Map
-from werkzeug.serving import WSGIRequestHandler, run_simple
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from auth import Auth
 from errors import (
@@ -195,7 +195,8 @@ class ExactMap(Map):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Find no route for a doubled slash, rather than redirect in HTML."""
-        super().__init__(*args, merge_slashes=False, **options)
+        options["merge_slashes"] = False
+        super().__init__(*args, **options)
 
 
 class Service(Flask):
@@ -256,11 +257,17 @@ class JsonRequestHandler(WSGIRequestHandler):
 
 
 def serve(settings: Settings) -> None:
-    """Run Flask's threaded server, the one of the development mode."""
+    """Run Flask's threaded server, the one of the development mode.
+
+    Greets only once it listens; a port that is taken ends the process with
+    a sentence.
+    """
+    server = make_server(settings.host, settings.port, app, threaded=True,
+                         request_handler=JsonRequestHandler)
+    host = "[{}]" if ":" in settings.host else "{}"
     print(GREETING.format(url="http://{}:{}".format(
-        settings.host, settings.port)), flush=True)
-    run_simple(settings.host, settings.port, app, threaded=True,
-               request_handler=JsonRequestHandler)
+        host.format(settings.host), settings.port)), flush=True)
+    server.serve_forever()
 
 
 try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, Dict
 
 import pytest
 from flask import Flask
@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 
 from app import STATUS, create_app, index
 from auth import Auth
+from db import DB
 from errors import AuthError, EmailTaken, Unavailable
 from tests.helpers import (
     EMAIL, PASSWORD, STRANGE_TOKEN, Clock, Visitor, assert_error,
@@ -65,7 +66,7 @@ class TestCreateApp:
 
 
 class TestUsers:
-    """POST /users"""
+    """Opening an account over HTTP."""
 
     def test_unknown_fields_set_nothing(
             self, visitor: Visitor, auth: Auth) -> None:
@@ -88,7 +89,7 @@ class TestUsers:
 
 
 class TestLogin:
-    """POST /sessions"""
+    """Signing in over HTTP."""
 
     def test_cookie_is_out_of_reach(self, registered: Visitor) -> None:
         """Of scripts and of other sites, for as long as a session lasts."""
@@ -134,7 +135,7 @@ class TestLogin:
 
 
 class TestLogout:
-    """DELETE /sessions"""
+    """Signing out over HTTP."""
 
     def test_clears_the_cookie(self, signed_in: Visitor) -> None:
         """The browser forgets it at once."""
@@ -161,7 +162,7 @@ class TestLogout:
 
 
 class TestProfile:
-    """GET /profile"""
+    """Telling who is asking, by cookie or by header."""
 
     def test_by_bearer(self, registered: Visitor, tool: FlaskClient,
                        auth: Auth) -> None:
@@ -225,7 +226,7 @@ class TestProfile:
 
 
 class TestUpdatePassword:
-    """PUT /reset_password"""
+    """Setting a new password over HTTP."""
 
     def test_signs_nobody_in(self, registered: Visitor) -> None:
         """And whoever was, no more."""
@@ -306,14 +307,14 @@ class TestErrors:
     """One shape, whatever went wrong."""
 
     def test_unknown_path(self, tool: FlaskClient) -> None:
-        """404"""
+        """What is no route is 404, in JSON."""
         for path in ("/nowhere", "/users/", "/users//", "/.git/config"):
             answer = tool.get(path)
             assert answer.status_code == 404
             assert list(answer.get_json()) == ["message"]
 
     def test_doubled_slash(self, application: Flask) -> None:
-        """404, and no redirect in HTML."""
+        """A path is what is written: no redirect in HTML."""
         application.add_url_rule("/one/two", view_func=index, endpoint="two")
         tool = application.test_client()
         assert tool.get("/one/two").status_code == 200
@@ -350,7 +351,7 @@ class TestErrors:
             caplog: pytest.LogCaptureFixture) -> None:
         """And logs why."""
         def locked(*_: Any) -> None:
-            """Be locked."""
+            """Fail as a locked database does."""
             raise Unavailable() from OSError("database is locked")
         monkeypatch.setattr(auth, "log_out", locked)
         answer = tool.delete("/sessions")
@@ -364,7 +365,7 @@ class TestErrors:
             caplog: pytest.LogCaptureFixture) -> None:
         """Neither the cause nor a traceback leaves the service."""
         def fail(*_: Any) -> None:
-            """Be wrong."""
+            """Fail as a programming error does."""
             raise KeyError("SELECT secrets")
         monkeypatch.setattr(auth, "log_out", fail)
         assert_error(tool.delete("/sessions"), 500,
@@ -404,14 +405,15 @@ class TestHeaders:
 class TestAnonymousRequests:
     """Nobody fills the database by asking."""
 
-    def test_create_no_row(self, tool: FlaskClient, auth: Auth,
+    def test_create_no_row(self, tool: FlaskClient, db: DB,
                            registered: Visitor,
                            monkeypatch: pytest.MonkeyPatch) -> None:
         """A request without a session writes nothing (CVE-2015-5143)."""
-        writes: Iterator[str] = iter(())
-        store = vars(auth)["_db"]
+        def write(*_: Any, **__: Any) -> None:
+            """Fail the request that writes."""
+            raise AssertionError("a row was written")
         for verb in ("add", "change", "delete"):
-            monkeypatch.setattr(store, verb, lambda *_, **__: next(writes))
+            monkeypatch.setattr(db, verb, write)
         for cookie in ("", "session_id=", "session_id=" + STRANGE_TOKEN):
             for method, path in ROUTES:
                 if (method, path) != ("POST", "/users"):

@@ -331,7 +331,7 @@ class TestGetUserFromSessionId:
             monkeypatch: pytest.MonkeyPatch) -> None:
         """Noting the time can wait for the next request."""
         def busy(*_: Any, **__: Any) -> int:
-            """Be locked."""
+            """Fail as a locked database does."""
             raise Unavailable()
         token = auth.create_session(EMAIL)
         clock.advance(60)
@@ -570,7 +570,7 @@ class TestResetPassword:
             monkeypatch: pytest.MonkeyPatch) -> None:
         """A fault between its statements leaves the old state whole."""
         def fail(*_: Any, **__: Any) -> int:
-            """Be gone."""
+            """Fail as a database that went away."""
             raise Unavailable()
         session = auth.log_in(EMAIL, PASSWORD)
         with monkeypatch.context() as patched:

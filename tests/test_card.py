@@ -73,7 +73,7 @@ def email() -> str:
 
 
 class TestUser:
-    """user.py"""
+    """The table of user.py and its columns."""
 
     def test_exports_base_and_user(self) -> None:
         """A User is one of Base's tables."""
@@ -101,7 +101,7 @@ class TestUser:
 
 
 class TestDB:
-    """db.py"""
+    """The three verbs of db.py."""
 
     def test_add_user_saves_and_returns_it(self, my_db: DB) -> None:
         """The hash is kept as the str it came as."""
@@ -161,7 +161,7 @@ class TestDB:
 
 
 class TestAuthModule:
-    """The functions of auth.py"""
+    """The two functions of auth.py that tools call."""
 
     def test_hash_password_is_salted_bcrypt(self) -> None:
         """Bytes that plain bcrypt checks, different each time."""
@@ -178,7 +178,7 @@ class TestAuthModule:
 
 
 class TestAuth:
-    """class Auth"""
+    """The seven verbs of the class in auth.py."""
 
     @pytest.mark.parametrize("name, parameters", [
         ("register_user", ["email", "password"]),
@@ -228,17 +228,17 @@ class TestAuth:
         assert AUTH.valid_login(address, password) is True
 
     def test_valid_login_right(self, email: str) -> None:
-        """Exactly True."""
+        """The answer is True itself, nothing that is merely true."""
         assert AUTH.valid_login(email, "b4l0u") is True
 
     @pytest.mark.parametrize("password", ["WrongPwd", "", None])
     def test_valid_login_wrong(self, email: str, password: Any) -> None:
-        """Exactly False."""
+        """The answer is False itself, nothing that is merely false."""
         assert AUTH.valid_login(email, password) is False
 
     @pytest.mark.parametrize("address", ["unknown@email", "", None])
     def test_valid_login_unknown(self, address: Any) -> None:
-        """Exactly False."""
+        """The answer is False itself, nothing that is merely false."""
         assert AUTH.valid_login(address, "mySecuredPwd") is False
 
     def test_create_session_is_a_new_uuid(self, email: str) -> None:
@@ -252,7 +252,7 @@ class TestAuth:
         assert AUTH.create_session("unknown@email") is None
 
     def test_get_user_from_session_id(self, email: str) -> None:
-        """The user of the session."""
+        """A token leads back to whom it was made for."""
         user = AUTH.get_user_from_session_id(AUTH.create_session(email))
         assert user is not None and user.email == email
 
@@ -286,7 +286,7 @@ class TestAuth:
         AUTH.update_password(second, "new")
 
     def test_reset_token_unknown_address(self) -> None:
-        """ValueError."""
+        """Nobody there is ValueError."""
         with pytest.raises(ValueError):
             AUTH.get_reset_password_token("unknown@email")
 
@@ -303,13 +303,13 @@ class TestAuth:
 
     @pytest.mark.parametrize("token", [None, "", "anything"])
     def test_update_password_bad_token(self, token: Any) -> None:
-        """ValueError."""
+        """Nobody there is ValueError."""
         with pytest.raises(ValueError):
             AUTH.update_password(token, "new")
 
 
 class TestViews:
-    """The names in app.py"""
+    """The names that views have in app.py."""
 
     @pytest.mark.parametrize("name", [
         "users", "login", "logout", "profile", "get_reset_password_token",
@@ -320,26 +320,26 @@ class TestViews:
 
 
 class TestHTTP:
-    """Form fields in, JSON out"""
+    """The routes: form fields in, JSON out."""
 
     def test_index(self) -> None:
-        """GET /"""
+        """The welcome is exact."""
         assert_answer(ask("GET", "/"), 200, {"message": "Bienvenue"})
 
     def test_users(self) -> None:
-        """POST /users"""
+        """The answer repeats the address."""
         address = fresh_email()
         assert_answer(
             ask("POST", "/users", email=address, password="mySuperPwd"),
             200, {"email": address, "message": "user created"})
 
     def test_users_taken(self, email: str) -> None:
-        """POST /users for an address that has an account"""
+        """The message is exact, and 400."""
         assert_answer(ask("POST", "/users", email=email, password="x"), 400,
                       {"message": "email already registered"})
 
     def test_sessions(self, email: str) -> None:
-        """POST /sessions"""
+        """The answer sets the cookie, a UUID, for the whole site."""
         answer = ask("POST", "/sessions", email=email, password="b4l0u")
         assert_answer(answer, 200, {"email": email, "message": "logged in"})
         cookie, *attributes = answer.headers["Set-Cookie"].split("; ")
@@ -349,13 +349,13 @@ class TestHTTP:
 
     @pytest.mark.parametrize("password", ["wrong", ""])
     def test_sessions_wrong(self, email: str, password: str) -> None:
-        """POST /sessions with another password"""
+        """Another password is 401, and sets no cookie."""
         answer = ask("POST", "/sessions", email=email, password=password)
         assert answer.status_code == 401
         assert "Set-Cookie" not in answer.headers
 
     def test_logout(self, email: str) -> None:
-        """DELETE /sessions"""
+        """The session is over, and the client goes home with 302."""
         session_id = AUTH.create_session(email) or ""
         answer = ask("DELETE", "/sessions", session_id)
         assert answer.status_code == 302
@@ -364,7 +364,7 @@ class TestHTTP:
         assert ask("GET", "/profile", session_id).status_code == 403
 
     def test_profile(self, email: str) -> None:
-        """GET /profile"""
+        """The answer is the address and nothing else."""
         session_id = AUTH.create_session(email) or ""
         assert_answer(ask("GET", "/profile", session_id), 200,
                       {"email": email})
@@ -373,26 +373,26 @@ class TestHTTP:
         ("DELETE", "/sessions"), ("GET", "/profile")])
     @pytest.mark.parametrize("cookie", ["", "nope", str(uuid.uuid4())])
     def test_nobody(self, method: str, path: str, cookie: str) -> None:
-        """Unknown, empty or no cookie: 403"""
+        """An unknown, an empty or no cookie is 403."""
         assert ask(method, path, cookie).status_code == 403
         empty = app.test_client(use_cookies=False).open(
             path, method=method, headers={"Cookie": "session_id="})
         assert empty.status_code == 403
 
     def test_reset_password(self, email: str) -> None:
-        """POST /reset_password"""
+        """The token is handed out, a UUID."""
         answer = ask("POST", "/reset_password", email=email)
         token = answer.get_json()["reset_token"]
         assert uuid.UUID(token).version == 4
         assert_answer(answer, 200, {"email": email, "reset_token": token})
 
     def test_reset_password_unknown(self) -> None:
-        """POST /reset_password for nobody"""
+        """An address without an account is 403."""
         answer = ask("POST", "/reset_password", email=fresh_email())
         assert answer.status_code == 403
 
     def test_update_password(self, email: str) -> None:
-        """PUT /reset_password"""
+        """The new password works from now on."""
         token = AUTH.get_reset_password_token(email)
         answer = ask("PUT", "/reset_password", email=email,
                      reset_token=token, new_password="t4rt1fl3tt3")
@@ -409,14 +409,14 @@ class TestHTTP:
                       {"email": email, "message": "Password updated"})
 
     def test_update_password_bad_token(self, email: str) -> None:
-        """403, and nothing changed"""
+        """A token that nobody was given is 403 and changes nothing."""
         answer = ask("PUT", "/reset_password", email=email,
                      reset_token="nope", new_password="t4rt1fl3tt3")
         assert answer.status_code == 403
         assert AUTH.valid_login(email, "b4l0u")
 
     def test_update_password_of_somebody_else(self, email: str) -> None:
-        """403, and neither password changed"""
+        """Two users mixed up are 403, and neither password changes."""
         other = fresh_email()
         AUTH.register_user(other, "hers")
         token = AUTH.get_reset_password_token(other)

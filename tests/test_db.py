@@ -124,7 +124,7 @@ class TestAddUser:
 
 
 class TestFindUserBy:
-    """Finding users."""
+    """Finding users by what is known of them."""
 
     def test_any_spelling_of_the_address(self, db: DB) -> None:
         """Stored and asked in one form."""
@@ -132,7 +132,7 @@ class TestFindUserBy:
         assert db.find_user_by(email="BOB@Me.com").id == user.id
 
     def test_first_of_several(self, db: DB) -> None:
-        """The oldest."""
+        """The oldest one is found."""
         first = db.add_user(EMAIL, HASH)
         db.add_user("eve@me.com", HASH)
         assert db.find_user_by(hashed_password=HASH).id == first.id

@@ -12,7 +12,7 @@ from errors import (
 
 
 class TestAuthError:
-    """The root."""
+    """The root of all refusals."""
 
     def test_says_what_it_was_told(self) -> None:
         """To a person and on the wire."""

@@ -31,7 +31,7 @@ def register(tool: FlaskClient, body: bytes,
 
 
 class TestForm:
-    """application/x-www-form-urlencoded"""
+    """Bodies as an HTML form sends them."""
 
     @pytest.mark.parametrize("body, email", [
         (b"email=bob%40me.com&password=x", EMAIL),
@@ -71,7 +71,7 @@ class TestForm:
 
 
 class TestJSON:
-    """application/json"""
+    """Bodies as programs send them."""
 
     def test_is_read(self, tool: FlaskClient) -> None:
         """As a form is, unknown fields ignored."""
@@ -101,7 +101,7 @@ class TestJSON:
         b'{"email": "a\xff"}', json.dumps({"email": "a"}).encode("utf-16")],
         ids=["stray byte", "utf-16"])
     def test_undecodable(self, tool: FlaskClient, body: bytes) -> None:
-        """UTF-8 only."""
+        """Only UTF-8 is read, though JSON allows more."""
         assert_error(register(tool, body, JSON), 400, "the body is not UTF-8")
 
     @pytest.mark.parametrize("body", [
