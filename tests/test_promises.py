@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""What the project says of itself, compared with what it is.
+
+Pages, settings, errors and commands are written down twice by nature; here
+the two cannot drift apart.
+"""
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import fields
+from typing import Any, Dict, List, Tuple, Type
+
+import pytest
+
+import errors
+from app import STATUS, create_app
+from auth import Auth
+from errors import AuthError
+from settings import Settings
+from tests.helpers import ROOT
+
+ERRORS: List[Type[AuthError]] = [
+    each for each in vars(errors).values()
+    if isinstance(each, type) and issubclass(each, AuthError)]
+RAISED = [each for each in ERRORS if each is not AuthError]
+NAMES = [each.metadata["name"] for each in fields(Settings)]
+every_error = pytest.mark.parametrize("error", RAISED)
+every_setting = pytest.mark.parametrize("name", NAMES)
+
+
+def page(name: str) -> str:
+    """Return the text of a file at the root of the project."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+# -- README.md
+
+def routes_in_readme() -> List[Tuple[str, str]]:
+    """Return every (method, path) in the first column of the route table."""
+    table = page("README.md").partition("\n| Route |")[2].partition("\n\n")[0]
+    cells = [row.split("|")[1] for row in table.splitlines()[1:]]
+    return [pair for cell in cells
+            for pair in re.findall(r"`([A-Z]+) (/[^`\s]*)`", cell)]
+
+
+def routes_of(auth: Auth) -> List[Tuple[str, str]]:
+    """Return every (method, path) that is answered, as a reader writes it.
+
+    HEAD comes with GET. A converter's type (`<int:id>`) is of no interest to
+    a client.
+    """
+    return [(method, re.sub(r"<\w+(\([^)]*\))?:", "<", rule.rule))
+            for rule in create_app(auth).url_map.iter_rules()
+            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}]
+
+
+def test_readme_lists_every_route_once_and_no_other(auth: Auth) -> None:
+    """The endpoint table is what a client has instead of the source."""
+    assert sorted(routes_in_readme()) == sorted(routes_of(auth))
+
+
+@pytest.mark.parametrize("command", ["make run", "make test"])
+def test_readme_says_the_command(command: str) -> None:
+    """The two commands that a newcomer needs."""
+    assert re.search(r"\b{}\b".format(command), page("README.md"))
+
+
+def test_readme_names_files_that_exist() -> None:
+    """A promise whose proof is missing is none."""
+    named = re.findall(r"`([a-z_/]+\.py)`|\]\(([^)#:]+)\)", page("README.md"))
+    missing = {name or link for name, link in named
+               if not (ROOT / (name or link)).exists()}
+    assert missing == set()
+
+
+# -- .env.example
+
+def settings_shown() -> Dict[str, Tuple[str, str]]:
+    """Return the value and the comment above each setting that is shown.
+
+    A setting is `NAME=`, or `# NAME=value` where value is the default.
+    """
+    shown: Dict[str, Tuple[str, str]] = {}
+    comment: List[str] = []
+    for line in page(".env.example").splitlines():
+        setting = re.match(r"(?:# )?([A-Z][A-Z0-9_]*)=(\S*)\Z", line)
+        if setting:
+            assert setting.group(1) not in shown, "shown twice: " + line
+            shown[setting.group(1)] = (setting.group(2), " ".join(comment))
+        comment = comment + [line[2:]] if (
+            line.startswith("# ") and not setting) else []
+    return shown
+
+
+def test_env_example_shows_every_setting_and_no_other() -> None:
+    """A setting that is not shown there is not found by who needs it."""
+    assert set(settings_shown()) == set(NAMES)
+
+
+def test_env_example_holds_settings_and_comments_only() -> None:
+    """A line with a blank in its value would be no setting to a shell."""
+    odd = [line for line in page(".env.example").splitlines()
+           if line and not re.match(r"# |[A-Z][A-Z0-9_]*=\S*\Z", line)]
+    assert odd == []
+
+
+@every_setting
+def test_env_example_explains_the_setting(name: str) -> None:
+    """Each stands under a sentence of its own."""
+    assert re.match(r"\S+ \S+ .*[.?!]\Z", settings_shown()[name][1])
+
+
+@every_setting
+def test_env_example_shows_the_default(name: str) -> None:
+    """Uncommenting a line changes nothing.
+
+    The database alone may be left empty: its default depends on the place
+    of app.py.
+    """
+    value = settings_shown()[name][0]
+    assert value or name == "DATABASE_URL"
+    assert Settings.from_env({name: value}) == Settings()
+
+
+# -- Errors
+
+def test_every_error_has_a_status_and_nothing_else_has() -> None:
+    """An error without one would be answered with a mistake of ours."""
+    assert set(STATUS) == set(RAISED)
+
+
+def test_codes_are_unique() -> None:
+    """A program that reads one must know which error it was."""
+    codes = [each.code for each in ERRORS]
+    assert sorted(set(codes)) == sorted(codes)
+
+
+@every_error
+def test_code_is_its_own_and_snake_case(error: Type[AuthError]) -> None:
+    """An inherited code would say the parent's name."""
+    assert re.match(r"[a-z]+(_[a-z]+)*\Z", vars(error)["code"])
+
+
+@every_error
+def test_docstring_says_when_it_is_raised(error: Type[AuthError]) -> None:
+    """Who catches it has to know what happened."""
+    assert re.match(r"Raised (when|if|by|at) ", error.__doc__ or "")
+
+
+# -- Makefile and .ci/run
+
+def goals() -> List[Tuple[str, str]]:
+    """Return each target that a person may name, and the rest of its line.
+
+    Files that make builds for itself ($(VENV)/…) and .PHONY are no goals.
+    """
+    return re.findall(r"^([\w-]+):(?!=)(.*)$", page("Makefile"), re.M)
+
+
+def make_help() -> str:
+    """Return what `make help` prints, even when make runs this test."""
+    environ = {name: value for name, value in os.environ.items()
+               if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return subprocess.run(
+        ["make", "help"], cwd=str(ROOT), env=environ, check=True,
+        stdout=subprocess.PIPE, universal_newlines=True).stdout
+
+
+def test_makefile_has_run_and_test() -> None:
+    """The README's commands exist."""
+    assert {"run", "test", "help"} <= {name for name, _ in goals()}
+
+
+@pytest.mark.parametrize("goal", goals(), ids=lambda goal: str(goal[0]))
+def test_goal_has_a_sentence(goal: Tuple[str, str]) -> None:
+    """A comment after two hashes, which `make help` prints."""
+    assert re.search(r"  ## [A-Z]\S* \S+ .*\.\Z", goal[1])
+
+
+def test_make_help_prints_every_goal_with_its_sentence() -> None:
+    """It is the table of contents of the commands."""
+    printed: List[Any] = re.findall(r"^  make (\S+) +(.+)$", make_help(), re.M)
+    assert printed == [(name, rest.partition("## ")[2])
+                       for name, rest in goals()]
+
+
+def test_ci_ends_with_exactly_make_test() -> None:
+    """What the machine checks is what a developer can run."""
+    lines = [line for line in page(".ci/run").splitlines()
+             if line and not line.startswith("#")]
+    assert lines[-1] == "make test"
+    assert "make test" not in lines[:-1]
