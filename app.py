@@ -157,26 +157,25 @@ def add_headers(response: Response) -> Response:
 def answer_error(error: Exception) -> Response:
     """Turn whatever was raised into JSON with a status.
 
-    The last resort says nothing of the cause, which goes to the log only
+    A mistake of ours says nothing of its cause, which goes to the log only
     (ASVS 16.5.1).
     """
+    headers: Dict[str, str] = {}
     if isinstance(error, AuthError):
-        response = jsonify(message=error.public)
-        response.status_code = STATUS[type(error)]
-        if isinstance(error, Unavailable):
-            log.warning("unavailable: %s", error.__cause__)
-            response.headers["Retry-After"] = str(error.retry_after)
-        return response
-    if isinstance(error, HTTPException):
-        response = jsonify(message=error.description or error.name)
-        response.status_code = error.code or 500
-        for name, value in error.get_headers():
-            if name not in ("Content-Type", "Content-Length"):
-                response.headers[name] = value
-        return response
-    log.error("unexpected error", exc_info=error)
-    response = jsonify(message="the service made a mistake; it is logged")
-    response.status_code = 500
+        status, message = STATUS[type(error)], error.public
+        if error.retry_after:
+            log.warning("%s: %s", error.code, error.__cause__)
+            headers["Retry-After"] = str(error.retry_after)
+    elif isinstance(error, HTTPException):
+        status, message = error.code or 500, error.description or error.name
+        headers.update(error.get_headers())
+        del headers["Content-Type"]
+    else:
+        log.error("unexpected error", exc_info=error)
+        status, message = 500, "the service made a mistake; it is logged"
+    response = jsonify(message=message)
+    response.status_code = status
+    response.headers.update(headers)
     return response
 
 

@@ -11,11 +11,13 @@ class AuthError(Exception):
     """The root: catch it to catch every refusal of the service.
 
     `public` is the sentence that leaves the service, on the wire too. It
-    never holds a secret.
+    never holds a secret. `retry_after`, if not 0, is the number of seconds
+    after which the same request may succeed.
     """
 
     code = "auth_error"
     default = "the request was refused"
+    retry_after = 0
 
     def __init__(self, message: str = "") -> None:
         """Say what happened, or leave the sentence to the class."""
@@ -121,8 +123,7 @@ class DevelopmentOnly(AuthError):
 class Unavailable(AuthError):
     """Raised when the database cannot serve for the moment.
 
-    Locked, full, unreadable or gone; what was acknowledged before is safe,
-    and the same request may succeed after `retry_after` seconds.
+    Locked, full, unreadable or gone; what was acknowledged before is safe.
     """
 
     code = "unavailable"
