@@ -230,6 +230,12 @@ class TestLogIn:
         assert db.find_user_by(id=user.id).hashed_password.startswith("$2b$05")
         assert auth.valid_login(EMAIL, PASSWORD)
 
+    def test_costs_one_hash(
+            self, auth: Auth, user: User, hashes: List[int]) -> None:
+        """As a refused one does."""
+        auth.log_in(EMAIL, PASSWORD)
+        assert hashes == [4]
+
     def test_leaves_other_hashes_alone(
             self, auth: Auth, user: User, db: DB) -> None:
         """One of today's cost is not computed again."""
@@ -271,6 +277,14 @@ class TestCreateSession:
     def test_impossible_address(self, blind: Auth, email: Any) -> None:
         """None, and no query was made of it."""
         assert blind.create_session(email) is None
+
+    def test_of_a_user_who_just_went(
+            self, auth: Auth, user: User, db: DB,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """Deleted between being found and being signed in."""
+        monkeypatch.setattr(db, "find_user_by", lambda **_: user)
+        db.delete(User, id=user.id)
+        assert auth.create_session(EMAIL) is None
 
 
 class TestGetUserFromSessionId:
@@ -455,6 +469,20 @@ class TestGetResetPasswordToken:
         with pytest.raises(UnknownEmail):
             blind.get_reset_password_token(email)
 
+    def test_names_what_is_missing(self, auth: Auth) -> None:
+        """Rather than say that nothing is registered."""
+        with pytest.raises(UnknownEmail, match="^email is missing$"):
+            auth.get_reset_password_token("")
+
+    def test_of_a_user_who_just_went(
+            self, auth: Auth, user: User, db: DB,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """Deleted between being found and being given a token."""
+        monkeypatch.setattr(db, "find_user_by", lambda **_: user)
+        db.delete(User, id=user.id)
+        with pytest.raises(UnknownEmail):
+            auth.get_reset_password_token(EMAIL)
+
 
 class TestResetPassword:
     """Setting a password with a token."""
@@ -490,6 +518,26 @@ class TestResetPassword:
         with pytest.raises(error, match="new_password"):
             auth.update_password(token, password)
         auth.update_password(token, "new")
+
+    def test_kills_every_mailed_token(
+            self, auth: Auth, token: str, user: User, db: DB) -> None:
+        """Whoever read the mailbox before has nothing left to present."""
+        mailed = [tokens.digest(token), "of another purpose"]
+        db.add(MailToken(digest=mailed[1], user_id=user.id, purpose="verify",
+                         email=EMAIL, expires_at=10 ** 10))
+        auth.update_password(token, "new")
+        assert [db.find(MailToken, digest=each) for each in mailed] \
+            == [None, None]
+
+    def test_a_token_of_another_purpose_costs_no_hash(
+            self, auth: Auth, user: User, db: DB, hashes: List[int]) -> None:
+        """What proves an address does not set a password."""
+        db.add(MailToken(
+            digest=tokens.digest(STRANGE_TOKEN), user_id=user.id,
+            purpose="verify", email=EMAIL, expires_at=10 ** 10))
+        with pytest.raises(ResetRefused):
+            auth.update_password(STRANGE_TOKEN, "new")
+        assert hashes == []
 
     def test_ends_every_session(
             self, auth: Auth, token: str, user: User, db: DB) -> None:

@@ -240,6 +240,13 @@ class TestVocabulary:
         assert (found[0].id, found[1].id) == (session.id, user.id)
         assert db.find_session("other") is None
 
+    def test_a_handle_never_comes_back(self, db: DB) -> None:
+        """An old page must not end a newer session by it."""
+        user = db.add_user(EMAIL, HASH)
+        first = db.add(session_of(user, "x"))
+        db.delete(Session, id=first.id)
+        assert db.add(session_of(user, "y")).id > first.id
+
     def test_change_counts_what_matched(self, db: DB) -> None:
         """So compare-and-set has one winner."""
         user = db.add_user(EMAIL, HASH)

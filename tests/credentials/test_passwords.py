@@ -18,12 +18,20 @@ from errors import InvalidInput
 
 COST = 4
 HASH = passwords.hash_password("pw", COST)
+LONG_HASH = passwords.hash_password("pw" * 100, COST)
+BARE = LONG_HASH[LONG_HASH.index("$"):]
+# Made by another hand, by the definition at the top of passwords.py.
+KEPT = {
+    "pw": "$2b$04$abcdefghijklmnopqrstuuyvPXIbu7xe6/CED2DzX8z6Si09MlzlW",
+    "x" * 73: "hmac-sha384"
+              "$2b$04$abcdefghijklmnopqrstuu0acEkUIPwIUINnFLq2Bje0Ibmq.iI3e"}
 DAMAGED = [
     "", "x", "pw", "$", "$2b$", HASH[:-1], HASH + "x", HASH + "\n",
     HASH + "\0", "$2b$03" + HASH[6:], "$2b$99" + HASH[6:],
     "$2b$31" + HASH[6:], "$2x$04" + HASH[6:], "$1$abc$def",
     "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA", "hmac-sha384",
     "hmac-sha384$2b$04$", "other" + HASH, "\u00e9" + HASH,
+    BARE, "other" + BARE,
     HASH.replace("$04$", "$\u0660\u0664$")]
 
 
@@ -121,6 +129,11 @@ class TestVerifyPassword:
         """Beyond 72 bytes, after a NUL, in case, space and composition."""
         hashed = passwords.hash_password(stored, COST)
         assert passwords.verify_password(presented, hashed, COST) is False
+
+    @pytest.mark.parametrize("password", KEPT, ids=len)
+    def test_kept_hash_goes_on_working(self, password: str) -> None:
+        """A release that reads the forms differently locks people out."""
+        assert passwords.verify_password(password, KEPT[password], COST)
 
     @pytest.mark.parametrize("scheme", ["$2a$", "$2b$", "$2y$"])
     def test_other_names_of_bcrypt(self, scheme: str) -> None:

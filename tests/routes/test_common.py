@@ -16,6 +16,8 @@ from tests.helpers import EMAIL, PASSWORD, assert_error
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
+# What a server tells of a body that ends by itself, of unknown length.
+CHUNKED = {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
 
 
 @pytest.fixture
@@ -198,7 +200,7 @@ class TestLength:
         body = io.BytesIO(b"x" * size)
         answer = tool.post(
             "/users", input_stream=body, content_type=FORM,
-            environ_overrides={"wsgi.input_terminated": True})
+            environ_overrides=CHUNKED)
         assert answer.status_code == status
         assert body.tell() <= 16 * 1024 + 1
 
@@ -213,5 +215,5 @@ class TestLength:
             readinto = readline = read  # type: ignore[assignment]
         answer = tool.post(
             "/users", input_stream=Broken(), content_type=FORM,
-            environ_overrides={"wsgi.input_terminated": True})
+            environ_overrides=CHUNKED)
         assert_error(answer, 400, "the body ended early")
