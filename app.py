@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import re
 from ipaddress import ip_address
-from typing import Any, Dict, Optional, Type
+from typing import Any, Dict, NoReturn, Optional, Type
 
-from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
-from werkzeug.routing import Map
+from flask import Flask, Request, Response, jsonify, request
+from werkzeug.exceptions import (
+    HTTPException, NotFound, RequestEntityTooLarge)
+from werkzeug.routing import RequestRedirect
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from auth import Auth
@@ -189,19 +190,17 @@ def _is_loopback(address: str) -> bool:
     return (mapped or peer).is_loopback
 
 
-class ExactMap(Map):
-    """Paths as they are written."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        """Find no route for a doubled slash, rather than redirect in HTML."""
-        options["merge_slashes"] = False
-        super().__init__(*args, **options)
-
-
 class Service(Flask):
     """Flask without the answers that nobody asked for."""
 
-    url_map_class = ExactMap
+    def raise_routing_exception(self, request: Request) -> NoReturn:
+        """Answer 404 where Flask would redirect in HTML.
+
+        A path is what is written: `//users` and an empty one are no routes.
+        """
+        if isinstance(request.routing_exception, RequestRedirect):
+            raise NotFound()
+        super().raise_routing_exception(request)
 
     def add_url_rule(self, rule: str, *args: Any, **options: Any) -> None:
         """Add a route that answers its own methods and no automatic OPTIONS.
@@ -235,6 +234,24 @@ def create_app(service: Optional[Auth] = None) -> Flask:
 
 class JsonRequestHandler(WSGIRequestHandler):
     """Flask's own server, answering in JSON what is not even HTTP."""
+
+    # A request without a version gets headers too; HTTP/0.9 had none.
+    default_request_version = "HTTP/1.0"
+
+    def parse_request(self) -> bool:
+        """Read the request line and headers; False once it is refused.
+
+        A blank line would be dropped without an answer, and what is no path
+        (http://…, *) is for proxies and breaks the log on some versions.
+        """
+        self.requestline = ""
+        parsed = super().parse_request()
+        if parsed and self.path.startswith("/"):
+            return True
+        if parsed or not self.requestline.strip():
+            self.path = "/"  # for the log
+            self.send_error(400)
+        return False
 
     def send_error(self, code: int, message: Optional[str] = None,
                    explain: Optional[str] = None) -> None:

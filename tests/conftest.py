@@ -70,11 +70,13 @@ def start_server(tmp_path: Path) -> Iterator[Callable[[], Server]]:
 
     def start() -> Server:
         """Start one more and return it once it answers."""
-        servers.append(Server(tmp_path))
-        return servers[-1]
+        server = Server(tmp_path)
+        servers.append(server)
+        return server
     yield start
     for server in servers:
         server.stop()
+    for server in servers:
         assert "Traceback" not in server.log()
         assert "Warning:" not in server.log()
 

@@ -320,6 +320,12 @@ class TestErrors:
         assert tool.get("/one/two").status_code == 200
         assert tool.get("/one//two").status_code == 404
 
+    def test_empty_path(self, tool: FlaskClient) -> None:
+        """What some servers make of an address without a slash."""
+        answer = tool.get("/", environ_overrides={"PATH_INFO": ""})
+        assert answer.status_code == 404
+        assert list(answer.get_json()) == ["message"]
+
     @pytest.mark.parametrize("method, path", [
         (method, path) for path in sorted({path for _, path in ROUTES})
         for method in METHODS if (method, path) not in ROUTES])
