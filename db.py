@@ -7,6 +7,7 @@ session, no open transaction, no live row.
 """
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ class DB:
         self._sessions = sessionmaker(
             bind=self._engine, expire_on_commit=False)
         self._schema_lock = threading.Lock()
-        self._schema_ready = False
+        self._file: Optional[Tuple[int, int]] = None
         self._open = threading.local()
 
     # -- The card's verbs
@@ -206,8 +207,17 @@ class DB:
                 work.close()
 
     def _ensure_schema(self) -> None:
-        """Make the file ready to serve, once in this process."""
-        if self._schema_ready:
+        """Make the file ready to serve, once in this process.
+
+        Afterwards, refuse to serve while it is gone or replaced: our
+        connections would go on writing into the deleted file, and what was
+        acknowledged would be lost. Put it back, or restart.
+        """
+        path = str(self._engine.url.database)
+        if self._file is not None:
+            if self._file != _identity(path):
+                raise Unavailable() from FileNotFoundError(
+                    "the database file was moved, deleted or replaced")
             return
         with self._schema_lock:
             with self._engine.connect() as connection:
@@ -218,7 +228,16 @@ class DB:
                 writer = self._engine.execution_options(writes=True)
                 with writer.begin() as connection:
                     Base.metadata.create_all(connection)
-            self._schema_ready = True
+            self._file = _identity(path)
+
+
+def _identity(path: str) -> Optional[Tuple[int, int]]:
+    """Tell a file from every other one; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _tune(connection: Any, _record: Any) -> None:

@@ -285,6 +285,26 @@ class TestUnavailable:
         assert store.add_user(EMAIL, HASH).id == 1
         store.close()
 
+    def test_file_that_vanished(self, db: DB, tmp_path: Path) -> None:
+        """Nothing is written to what is deleted, and it may come back."""
+        db.add_user(EMAIL, HASH)
+        (tmp_path / "test.db").rename(tmp_path / "away.db")
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                db.add_user("eve@me.com", HASH)
+        assert not (tmp_path / "test.db").exists()
+        (tmp_path / "away.db").rename(tmp_path / "test.db")
+        assert db.find_user_by(email=EMAIL).id == 1
+
+    def test_file_that_was_replaced(self, db: DB, tmp_path: Path) -> None:
+        """Two files must not be mixed up: stop before restoring a copy."""
+        db.add_user(EMAIL, HASH)
+        (tmp_path / "test.db").rename(tmp_path / "away.db")
+        (tmp_path / "test.db").touch()
+        with pytest.raises(Unavailable):
+            db.find_user_by(email=EMAIL)
+        assert (tmp_path / "test.db").stat().st_size == 0
+
     def test_not_a_database(self, tmp_path: Path) -> None:
         """Whatever the file is, it is not overwritten."""
         path = tmp_path / "test.db"
