@@ -15,7 +15,8 @@ from flask import Flask, Request, Response, jsonify, request
 from werkzeug.exceptions import (
     HTTPException, NotFound, RequestEntityTooLarge)
 from werkzeug.routing import RequestRedirect
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import (
+    BaseWSGIServer, WSGIRequestHandler, make_server)
 
 from auth import Auth
 from errors import (
@@ -272,18 +273,17 @@ class JsonRequestHandler(WSGIRequestHandler):
         self.wfile.write(body)
 
 
-def serve(settings: Settings) -> None:
-    """Run Flask's threaded server, the one of the development mode.
+def listen(settings: Settings) -> BaseWSGIServer:
+    """Return Flask's threaded server, listening, and greet from it.
 
-    Greets only once it listens; a port that is taken ends the process with
-    a sentence.
+    A port that is taken ends the process with a sentence.
     """
     server = make_server(settings.host, settings.port, app, threaded=True,
                          request_handler=JsonRequestHandler)
     host = "[{}]" if ":" in settings.host else "{}"
     print(GREETING.format(url="http://{}:{}".format(
-        host.format(settings.host), settings.port)), flush=True)
-    server.serve_forever()
+        host.format(settings.host), server.port)), flush=True)
+    return server
 
 
 try:
@@ -293,4 +293,4 @@ except BadSettings as error:
 app = create_app(AUTH)
 
 if __name__ == "__main__":
-    serve(AUTH.settings)
+    listen(AUTH.settings).serve_forever()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict
+import socket
+import threading
+from typing import Any, Callable, Dict, Iterator
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.serving import BaseWSGIServer
 
-from app import STATUS, create_app, index
+from app import STATUS, create_app, index, listen
 from auth import Auth
 from db import DB
 from errors import AuthError, EmailTaken, Unavailable
+from settings import Settings
 from tests.helpers import (
     EMAIL, PASSWORD, STRANGE_TOKEN, Clock, Visitor, assert_error,
     session_cookie)
@@ -426,3 +430,45 @@ class TestAnonymousRequests:
                     answer = tool.open(
                         path, method=method, headers={"Cookie": cookie})
                     assert answer.status_code < 500
+
+
+class TestListen:
+    """Flask's own server, on a port of this process."""
+
+    @pytest.fixture
+    def server(self) -> Iterator[BaseWSGIServer]:
+        """The server of the service at the root of app.py."""
+        listening = listen(Settings(port=0))
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield listening
+        listening.shutdown()
+        thread.join()
+        listening.server_close()
+
+    def exchange(self, server: BaseWSGIServer, request: bytes) -> bytes:
+        """Send raw bytes and return all that comes back."""
+        with socket.create_connection(("127.0.0.1", server.port)) as raw:
+            raw.sendall(request)
+            return b"".join(iter(lambda: raw.recv(4096), b""))
+
+    def test_serves(self, server: BaseWSGIServer) -> None:
+        """The application of the module."""
+        answer = self.exchange(
+            server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b'{"message":"Bienvenue"}\n')
+
+    @pytest.mark.parametrize("request_line", [
+        b"", b"  ", b"GARBAGE", b"GET / HTTP/9.9", b"GET * HTTP/1.1",
+        b"GET http://[ HTTP/1.1"], ids=ascii)
+    def test_what_is_no_request_is_answered_in_json(
+            self, server: BaseWSGIServer, request_line: bytes) -> None:
+        """With a status and headers, and blaming the client."""
+        answer = self.exchange(
+            server, request_line + b"\r\nHost: localhost\r\n\r\n")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.split()[1] == b"400"
+        assert b"Content-Type: application/json" in head
+        assert b"Cache-Control: no-store" in head
+        assert body == b'{"message":"the request is not valid HTTP"}\n'
