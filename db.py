@@ -216,10 +216,13 @@ class DB:
         path = str(self._engine.url.database)
         if self._file is not None:
             if self._file != _identity(path):
-                raise Unavailable() from FileNotFoundError(
+                raise FileNotFoundError(
                     "the database file was moved, deleted or replaced")
             return
         with self._schema_lock:
+            # For its owner only, as it holds addresses and hashes. SQLite
+            # gives the files beside it the same mode.
+            os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))
             with self._engine.connect() as connection:
                 _use_write_ahead_log(connection)
                 found = inspect(connection).get_table_names()
@@ -286,7 +289,7 @@ def _faults() -> Iterator[None]:
         yield
     except (IntegrityError, DataError, ProgrammingError):
         raise
-    except (DBAPIError, PoolTimeout) as fault:
+    except (DBAPIError, PoolTimeout, OSError) as fault:
         raise Unavailable() from fault
 
 

@@ -40,6 +40,14 @@ class TestFile:
         """Building a store is cheap."""
         assert not list(tmp_path.iterdir())
 
+    def test_is_for_its_owner_only(self, db: DB, tmp_path: Path) -> None:
+        """Other users of the machine read no addresses and no hashes."""
+        db.add_user(EMAIL, HASH)
+        modes = {path.name: path.stat().st_mode & 0o777
+                 for path in tmp_path.iterdir()}
+        assert modes == {"test.db": 0o600, "test.db-wal": 0o600,
+                         "test.db-shm": 0o600}
+
     def test_keeps_a_write_ahead_log(self, file: sqlite3.Connection) -> None:
         """Readers never wait for a writer."""
         assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
