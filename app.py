@@ -136,7 +136,7 @@ def refuse_strangers() -> None:
     That mode hands a reset token to whoever names an address. The peer must
     be loopback, no proxy may stand between, and the Host must be a loopback
     name, or a web page could reach us through a name of its own (DNS
-    rebinding).
+    rebinding; docs/security.md#development-mode).
     """
     if not _is_loopback(request.remote_addr or "") \
             or not LOOPBACK_HOST.match(request.host) \
@@ -160,7 +160,7 @@ def answer_error(error: Exception) -> Response:
     """Turn whatever was raised into JSON with a status.
 
     A mistake of ours says nothing of its cause, which goes to the log only
-    (ASVS 16.5.1).
+    (ASVS 16.5.1; docs/security.md#secrets).
     """
     headers: Dict[str, str] = {}
     if isinstance(error, AuthError):

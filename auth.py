@@ -158,7 +158,7 @@ class Auth:
 
     def destroy_session(self, user_id: int) -> None:
         """Sign the user out on every device; silent for an unknown id."""
-        if not isinstance(user_id, int):
+        if type(user_id) is not int:  # True would be user 1
             return
         with self._db.transaction():
             self._db.change(User, {"id": user_id}, session_id=None)
@@ -167,9 +167,10 @@ class Auth:
     # -- Password resets
 
     def get_reset_password_token(self, email: str) -> str:
-        """Return a token that sets a new password once, within an hour.
+        """Return a token that sets a new password once, before it ends.
 
-        Each call replaces the one before. Raises UnknownEmail, a ValueError.
+        It lives for RESET_TOKEN_LIFE, and each call replaces the one before.
+        Raises UnknownEmail, a ValueError.
         """
         _require(UnknownEmail, email=email)
         user = self._find_user(email)
@@ -216,7 +217,7 @@ class Auth:
         hashed = self._hash(password)
         with self._db.transaction():
             # The one conditional statement: whoever clears the token sets
-            # the password (Keycloak #37231 let two browsers use one token).
+            # the password (docs/security.md#races).
             if not self._db.change(
                     User, {"id": user.id, "reset_token": digest},
                     hashed_password=hashed, reset_token=None,
@@ -255,7 +256,8 @@ class Auth:
         """Return the user whose address and password these are, or None.
 
         One hash for every password that could be one, known address or not.
-        What cannot be a password is refused before either is looked at.
+        What cannot be a password is refused before either is looked at
+        (docs/security.md#timing).
         """
         try:
             passwords.validate_password(password)
@@ -292,7 +294,10 @@ class Auth:
         return token
 
     def _live_session(self, session_id: object) -> Tuple[Session, User]:
-        """Return the session of a token and its user; raise NotSignedIn."""
+        """Return the session of a token and its user; raise NotSignedIn.
+
+        Its end is checked here, at every look-up (docs/security.md#sessions).
+        """
         digest = tokens.presented_digest(session_id)
         found = self._db.find_session(digest) if digest else None
         if found is None or not found[0].is_live(

@@ -62,7 +62,7 @@ def canonical_email(email: str) -> str:
     2008), so that neither case nor an equivalent character makes a second
     account for one mailbox (CVE-2019-19844). Compatibility characters stay
     apart: no look-alike finds another's account. Never raises; canonical
-    addresses are left as they are.
+    addresses are left as they are (docs/security.md#addresses).
     """
     composed = unicodedata.normalize("NFC", email).lower()
     local, at, domain = unicodedata.normalize("NFC", composed).rpartition("@")

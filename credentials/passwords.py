@@ -13,7 +13,7 @@ out of the digest (OWASP Password Storage Cheat Sheet, pre-hashing).
 
 The bytes hashed are the UTF-8 of the password exactly as received (ASVS
 6.2.8); they are not normalised, because the card's tools check a stored hash
-with plain bcrypt.checkpw.
+with plain bcrypt.checkpw (docs/security.md#passwords).
 """
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def presented_digest(value: object) -> Optional[str]:
 
     None, "", lists and anything else that mint() could not have made never
     become a query: `reset_token IS NULL` matches every user who asked for
-    nothing (the hole behind Django's CVE-2015-3982).
+    nothing (the hole behind Django's CVE-2015-3982; docs/security.md#tokens).
     """
     if not isinstance(value, str) or not _TOKEN.match(value):
         return None

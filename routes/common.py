@@ -79,7 +79,7 @@ def fields(*names: str) -> Tuple[str, ...]:
     An absent field is "" and meets the rule of its verb; unknown ones are
     ignored. A body that cannot be read in one way only is refused: not UTF-8,
     not an object, a field given twice (parsers disagree on which counts, ASVS
-    15.3.7), a value that is not text.
+    15.3.7), a value that is not text (docs/security.md#input).
     """
     sent = _sent()
     return tuple(_text(name, sent.get(name, "")) for name in names)

@@ -426,7 +426,7 @@ class TestDestroySession:
         auth.destroy_session(user.id)
         assert auth.get_user_from_session_id(token)
 
-    @pytest.mark.parametrize("user_id", [None, "", "1", [], 10 ** 9, -1])
+    @pytest.mark.parametrize("user_id", [None, "", "1", [], True, 10 ** 9, -1])
     def test_unknown_is_silent(self, auth: Auth, user: User,
                                user_id: Any) -> None:
         """Nobody is signed out by it."""

@@ -75,6 +75,32 @@ def test_readme_names_files_that_exist() -> None:
     assert missing == set()
 
 
+# -- docs/security.md
+
+def decisions() -> List[str]:
+    """Return the anchors of docs/security.md, one for each decision."""
+    return re.findall(r"^## ([a-z-]+)$", page("docs/security.md"), re.M)
+
+
+def test_code_cites_every_security_decision_and_no_other() -> None:
+    """A reader of the line that matters finds its reason."""
+    sources = [path.read_text(encoding="utf-8") for path in ROOT.glob("*.py")]
+    sources += [path.read_text(encoding="utf-8")
+                for room in ("credentials", "routes")
+                for path in (ROOT / room).glob("*.py")]
+    cited = re.findall(r"docs/security\.md#([a-z-]+)", "".join(sources))
+    assert set(cited) == set(decisions())
+
+
+def test_security_decisions_name_tests_that_exist() -> None:
+    """What shows a decision can be run."""
+    shown = re.findall(r"`(tests/[a-z_/]+\.py)(?:::(\w+))?(?:::(\w+))?`",
+                       page("docs/security.md"))
+    missing = [(name, word) for name, *words in shown for word in words
+               if word not in page(name)]
+    assert shown and missing == []
+
+
 # -- .env.example
 
 def settings_shown() -> Dict[str, Tuple[str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Callable, Dict, List
 
@@ -149,6 +150,17 @@ def test_requests_print_what_the_page_shows(
             "README.md:{}: {}".format(command.line, command.text))
     real = list(reader.tokens.values())
     assert len(set(real)) == len(real), "the page tells two tokens apart"
+
+
+def test_python_example_prints_the_address(tmp_path: Path) -> None:
+    """The block tagged `python` is a program that runs as it stands."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    program, = re.findall(r"```python\n(.*?)```", page, re.S)
+    url = "sqlite:///{}".format(tmp_path / "example.db")
+    printed = subprocess.check_output(
+        [sys.executable, "-W", "error", "-c", program], cwd=str(ROOT),
+        env=dict(os.environ, DATABASE_URL=url), universal_newlines=True)
+    assert printed == "bob@me.com\n"
 
 
 # -- The reading itself
