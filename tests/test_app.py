@@ -271,17 +271,15 @@ class TestDevelopmentGuard:
     @pytest.mark.parametrize("host", [
         "evil.example", "localhost.evil.example", "evil.example:5000",
         "localhost@evil.example", "127.0.0.1.evil.example", "10.0.0.1",
-        "127.0.0.2", "localhost:5000x", "localhost:", "127.1", "[::2]",
-        "::1", "localhost,evil.example"])
+        "127.0.0.2", "localhost:", "127.1", "[::2]",
+        "localhost,evil.example"])
     @pytest.mark.parametrize("method, path", [
         ("GET", "/"), ("POST", "/reset_password"), ("GET", "/nowhere")])
     def test_other_names(self, tool: FlaskClient, host: str, method: str,
                          path: str) -> None:
         """A web page with a name of its own gets nothing."""
         answer = tool.open(path, method=method, headers={"Host": host})
-        # Newest Flask finds some of these malformed before we see them.
-        if answer.status_code != 400:
-            assert_error(answer, 403, ONLY_HERE)
+        assert_error(answer, 403, ONLY_HERE)
 
     @pytest.mark.parametrize("peer", [
         "127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"])
