@@ -165,12 +165,10 @@ class Server:
         self._process.wait()
 
     def _answers(self) -> bool:
-        """Tell whether the port is open."""
+        """Tell whether it serves; an open port alone does not say so."""
         try:
-            socket.create_connection(
-                ("127.0.0.1", self.port), timeout=1).close()
-            return True
-        except OSError:
+            return self.ask("GET", "/").status == 200
+        except (OSError, http.client.HTTPException):
             return False
 
 
