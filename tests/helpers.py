@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import os
 import socket
 import subprocess
@@ -26,6 +27,9 @@ NO_TOKENS: Tuple[Any, ...] = (
     STRANGE_TOKEN.upper(), STRANGE_TOKEN + "\n", STRANGE_TOKEN + "\0",
     STRANGE_TOKEN.replace("1", "\u0661"), STRANGE_TOKEN[:-1], "null", "None",
     "\ud800", "' OR '1'='1")
+
+# Each run counts from a place of its own, so that two can go side by side.
+_PORTS = itertools.count(10000 + os.getpid() % 200 * 100)
 
 
 class Clock:
@@ -173,10 +177,19 @@ class Server:
 
 
 def _free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on and nobody else will be given.
+
+    Below the range from which the system takes the ports of clients, or a
+    crowd of them could be given this one before the server is.
+    """
+    for port in _PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("ports never end")
 
 
 def all_at_once(calls: List[Callable[[], Any]]) -> List[Any]:
