@@ -21,7 +21,8 @@ from werkzeug.serving import (
 from auth import Auth
 from errors import (
     AuthError, BadCredentials, DevelopmentOnly, EmailTaken, InvalidInput,
-    NotSignedIn, ResetRefused, Unavailable, UnknownEmail, WrongPassword)
+    NotSignedIn, ResetRefused, Unavailable, UnknownEmail, UnknownSession,
+    WrongPassword)
 from routes import BLUEPRINTS
 from routes.common import (
     MAX_BODY, auth, clear_session, current_user, fields, session_id,
@@ -36,6 +37,7 @@ STATUS: Dict[Type[AuthError], int] = {
     EmailTaken: 400,
     BadCredentials: 401,
     NotSignedIn: 403,
+    UnknownSession: 404,
     WrongPassword: 403,
     UnknownEmail: 403,
     ResetRefused: 403,

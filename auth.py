@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import Callable, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type
 
 from sqlalchemy.orm.exc import NoResultFound  # type: ignore[attr-defined]
 
@@ -21,7 +21,7 @@ from credentials import passwords, tokens
 from db import DB
 from errors import (
     AuthError, BadCredentials, InvalidInput, NotSignedIn, ResetRefused,
-    Unavailable, UnknownEmail, WrongPassword)
+    Unavailable, UnknownEmail, UnknownSession, WrongPassword)
 from models import RESET, Account, MailToken, Session
 from settings import Settings
 from user import User, canonical_email, validate_email
@@ -93,9 +93,27 @@ class Auth:
         user's. There is no way back.
         """
         _, user = self._live_session(session_id)
-        if not self.valid_login(user.email, password):
-            raise WrongPassword()
+        self._check_again(user, password)
         self._db.delete(User, id=user.id)
+
+    def export_account(self, session_id: str) -> Dict[str, Any]:
+        """Return everything that is stored about the user of a session.
+
+        Times are seconds since 1970 UTC. No digest and no hash is among it.
+        Raises NotSignedIn.
+        """
+        current, user = self._live_session(session_id)
+        account = self._db.find(Account, user_id=user.id)
+        return {
+            "id": user.id, "email": user.email,
+            "created_at": account and account.created_at,
+            "verified_at": account and account.verified_at,
+            "password_changed_at": account and account.password_changed_at,
+            "sessions": self._shown_sessions(current),
+            "pending_mails": [
+                {"purpose": each.purpose, "email": each.email,
+                 "expires_at": each.expires_at}
+                for each in self._db.find_all(MailToken, user_id=user.id)]}
 
     # -- Sessions
 
@@ -105,8 +123,9 @@ class Auth:
         None for an unknown address. The caller vouches for the user; a
         sign-in is log_in().
         """
-        user = self._find_user(email)
-        return user and self._open_session(user)
+        user, token = self._find_user(email), _generate_uuid()
+        opened = user and self._open_session(token, {"id": user.id})
+        return token if opened else None
 
     def log_in(self, email: str, password: str, user_agent: str = "",
                network: str = "") -> str:
@@ -120,14 +139,18 @@ class Auth:
         user = self._verified_user(email, password)
         if user is None:
             raise BadCredentials()
-        upgraded = user.hashed_password
-        if passwords.needs_rehash(upgraded, self.settings.bcrypt_cost):
+        verified = upgraded = user.hashed_password
+        if passwords.needs_rehash(verified, self.settings.bcrypt_cost):
             upgraded = self._hash(password)
-        token = self._open_session(user, upgraded, user_agent, network)
-        # No token: the stored hash changed since we verified it. A reset that
-        # just ended all sessions must not be followed by one of its old
-        # password, so start again with what is stored now.
-        return token or self.log_in(email, password, user_agent, network)
+        token = _generate_uuid()
+        if self._open_session(
+                token, {"id": user.id, "hashed_password": verified},
+                user_agent, network, hashed_password=upgraded):
+            return token
+        # The stored hash changed since we verified it. A reset that just
+        # ended all sessions must not be followed by one of its old password,
+        # so start again with what is stored now.
+        return self.log_in(email, password, user_agent, network)
 
     def get_user_from_session_id(
             self, session_id: Optional[str]) -> Optional[User]:
@@ -149,12 +172,38 @@ class Auth:
         token, one succeeds.
         """
         session, user = self._live_session(session_id)
-        with self._db.transaction():
-            if not self._db.delete(Session, id=session.id):
-                raise NotSignedIn()
-            newest = self._db.find_newest(Session, user_id=user.id)
-            self._db.update_user(
-                user.id, session_id=newest and newest.digest)
+        if not self._end_sessions(user, [session.id]):
+            raise NotSignedIn()
+
+    def list_sessions(self, session_id: str) -> List[Dict[str, Any]]:
+        """Return the live sessions of the user who asks, the oldest first.
+
+        Each with `id` (the handle to end it by), `opened_at`, `seen_at` and
+        `expires_at` in seconds since 1970 UTC, `user_agent`, `network`, and
+        `current`, true of the one that asks. Raises NotSignedIn.
+        """
+        current, _ = self._live_session(session_id)
+        return self._shown_sessions(current)
+
+    def end_session(self, session_id: str, handle: int) -> None:
+        """End a session of the user who asks, by its handle.
+
+        Raises NotSignedIn, and UnknownSession for a handle that is not the
+        user's, whoever else's it may be.
+        """
+        _, user = self._live_session(session_id)
+        if not self._end_sessions(user, [handle]):
+            raise UnknownSession()
+
+    def end_other_sessions(self, session_id: str) -> None:
+        """End every session of the user but the one that asks.
+
+        Raises NotSignedIn.
+        """
+        current, user = self._live_session(session_id)
+        self._end_sessions(user, [
+            each.id for each in self._db.find_all(Session, user_id=user.id)
+            if each.id != current.id])
 
     def destroy_session(self, user_id: int) -> None:
         """Sign the user out on every device; silent for an unknown id."""
@@ -164,7 +213,29 @@ class Auth:
             self._db.change(User, {"id": user_id}, session_id=None)
             self._db.delete(Session, user_id=user_id)
 
-    # -- Password resets
+    # -- Passwords
+
+    def change_password(self, session_id: str, current_password: str,
+                        new_password: str) -> str:
+        """Set a new password for the user of a session; return a new token.
+
+        Every session ends, and the one that asks goes on under the token
+        that is returned (ASVS 7.2.4, 7.4.3); mailed tokens die too. Raises
+        NotSignedIn, WrongPassword unless `current_password` is the user's,
+        and InvalidInput for a new one that cannot be.
+        """
+        session, user = self._live_session(session_id)
+        passwords.validate_password(new_password, "new_password")
+        self._check_again(user, current_password, "current_password")
+        hashed, token = self._hash(new_password), _generate_uuid()
+        with self._db.transaction():
+            if not self._replace_password(
+                    {"id": user.id, "hashed_password": user.hashed_password},
+                    hashed):
+                raise WrongPassword()  # it was changed meanwhile
+            self._open_session(token, {"id": user.id}, session.user_agent,
+                               session.network)
+        return token
 
     def get_reset_password_token(self, email: str) -> str:
         """Return a token that sets a new password once, before it ends.
@@ -215,18 +286,9 @@ class Auth:
         if email and canonical_email(email) != user.email:
             raise ResetRefused("reset_token is not for this email")
         hashed = self._hash(password)
-        with self._db.transaction():
-            # The one conditional statement: whoever clears the token sets
-            # the password (docs/security.md#races).
-            if not self._db.change(
-                    User, {"id": user.id, "reset_token": digest},
-                    hashed_password=hashed, reset_token=None,
-                    session_id=None):
-                raise ResetRefused()
-            self._db.change(Account, {"user_id": user.id},
-                            password_changed_at=self._time())
-            self._db.delete(MailToken, user_id=user.id)
-            self._db.delete(Session, user_id=user.id)
+        if not self._replace_password(
+                {"id": user.id, "reset_token": digest}, hashed):
+            raise ResetRefused()
         return user
 
     def close(self) -> None:
@@ -270,28 +332,86 @@ class Auth:
         return user if passwords.verify_password(
             password, hashed, cost) else None
 
-    def _open_session(self, user: User, hashed_password: str = "",
-                      user_agent: str = "",
-                      network: str = "") -> Optional[str]:
-        """Store a new session and return its token.
+    def _check_again(self, user: User, password: str,
+                     field: str = "password") -> None:
+        """Make sure that it is the user who asks for something dangerous.
 
-        None when the user is gone, or has another password hash by now than
-        the one that was read.
+        Raises WrongPassword, naming the field if it is missing.
         """
-        token, now = _generate_uuid(), self._time()
-        digest = tokens.digest(token)
+        _require(WrongPassword, **{field: password})
+        if not self.valid_login(user.email, password):
+            raise WrongPassword()
+
+    def _replace_password(self, match: Dict[str, Any], hashed: str) -> bool:
+        """Set the password hash of the user that matches, and start afresh.
+
+        Every session ends, and every mailed token dies. The first statement
+        is the condition: of several callers with one token or one old hash,
+        one gets True, and for the others nothing changes
+        (docs/security.md#races).
+        """
+        user_id = match["id"]
         with self._db.transaction():
-            if not self._db.change(
-                    User, {"id": user.id,
-                           "hashed_password": user.hashed_password},
-                    session_id=digest,
-                    hashed_password=hashed_password or user.hashed_password):
-                return None
+            won = self._db.change(
+                User, match, hashed_password=hashed, reset_token=None,
+                session_id=None) == 1
+            if won:
+                self._db.change(Account, {"user_id": user_id},
+                                password_changed_at=self._time())
+                self._db.delete(MailToken, user_id=user_id)
+                self._db.delete(Session, user_id=user_id)
+        return won
+
+    def _open_session(self, token: str, match: Dict[str, Any],
+                      user_agent: str = "", network: str = "",
+                      **values: Any) -> bool:
+        """Store a session under a token, and set values of its user.
+
+        False, and nothing done, when no user matches any more: the user is
+        gone, or has another password hash than the one that was read.
+        """
+        now, digest = self._time(), tokens.digest(token)
+        with self._db.transaction():
+            if not self._db.change(User, match, session_id=digest, **values):
+                return False
             self._db.add(Session(
-                user_id=user.id, digest=digest, opened_at=now, seen_at=now,
-                expires_at=now + self.settings.session_absolute,
+                user_id=match["id"], digest=digest, opened_at=now,
+                seen_at=now, expires_at=now + self.settings.session_absolute,
                 user_agent=user_agent[:250], network=network[:64]))
-        return token
+            self._drop_surplus(match["id"])
+        return True
+
+    def _drop_surplus(self, user_id: int) -> None:
+        """Delete a user's sessions that are over, and the oldest of too many.
+
+        So a user's rows stay few, whatever their devices forget to end.
+        """
+        stored = self._db.find_all(Session, user_id=user_id)
+        kept = self._live(stored)[-self.settings.sessions_per_user:]
+        for each in stored:
+            if each not in kept:
+                self._db.delete(Session, id=each.id)
+
+    def _end_sessions(self, user: User, handles: Iterable[int]) -> int:
+        """End those of a user's sessions, and return how many there were."""
+        with self._db.transaction():
+            ended = sum(self._db.delete(Session, id=handle, user_id=user.id)
+                        for handle in handles)
+            left = self._db.find_all(Session, user_id=user.id)
+            self._db.change(User, {"id": user.id},
+                            session_id=left[-1].digest if left else None)
+        return ended
+
+    def _live(self, sessions: List[Session]) -> List[Session]:
+        """Return those of the sessions that are not over."""
+        return [each for each in sessions
+                if each.is_live(self._time(), self.settings.session_idle)]
+
+    def _shown_sessions(self, current: Session) -> List[Dict[str, Any]]:
+        """Return what the owner of a session may see of all of theirs."""
+        stored = self._db.find_all(Session, user_id=current.user_id)
+        return [dict(each.shown(), current=each.id == current.id)
+                for each in self._live(stored)]
 
     def _live_session(self, session_id: object) -> Tuple[Session, User]:
         """Return the session of a token and its user; raise NotSignedIn.
@@ -300,8 +420,7 @@ class Auth:
         """
         digest = tokens.presented_digest(session_id)
         found = self._db.find_session(digest) if digest else None
-        if found is None or not found[0].is_live(
-                self._time(), self.settings.session_idle):
+        if found is None or not self._live([found[0]]):
             raise NotSignedIn()
         return found
 

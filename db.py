@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Optional, Tuple, Type, TypeVar
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Type, TypeVar
 
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.exc import (
@@ -138,12 +138,12 @@ class DB:
             row: Optional[Row] = work.query(table).filter_by(**match).first()
         return row
 
-    def find_newest(self, table: Type[Row], **match: Any) -> Optional[Row]:
-        """Return the matching row that was added last, or None."""
+    def find_all(self, table: Type[Row], **match: Any) -> List[Row]:
+        """Return the rows that match, in the order of their keys."""
         with self._work() as work:
-            row: Optional[Row] = work.query(table).filter_by(
-                **match).order_by(text("id DESC")).first()
-        return row
+            rows: List[Row] = work.query(table).filter_by(**match).order_by(
+                *inspect(table).primary_key).all()
+        return rows
 
     def find_session(self, digest: str) -> Optional[Tuple[Session, User]]:
         """Return a session and its user, live or not, in one statement."""

@@ -77,6 +77,16 @@ class NotSignedIn(AuthError):
     default = "not signed in"
 
 
+class UnknownSession(AuthError):
+    """Raised when a user ends a session that is not one of theirs.
+
+    Somebody else's and one that never was look alike.
+    """
+
+    code = "unknown_session"
+    default = "no such session"
+
+
 class WrongPassword(AuthError):
     """Raised when somebody signed in repeats the password wrongly.
 

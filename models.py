@@ -8,7 +8,7 @@ behind the reader's back.
 """
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 from sqlalchemy import BigInteger, ForeignKey, Integer, String
 
@@ -59,6 +59,12 @@ class Session(Base):
     expires_at: int = Column(Seconds, nullable=False)
     user_agent: str = Column(String(250), nullable=False)
     network: str = Column(String(64), nullable=False)
+
+    def shown(self) -> Dict[str, Any]:
+        """Return what its owner may see of it: everything but the digest."""
+        return {"id": self.id, "opened_at": self.opened_at,
+                "seen_at": self.seen_at, "expires_at": self.expires_at,
+                "user_agent": self.user_agent, "network": self.network}
 
     def is_live(self, now: int, idle: int) -> bool:
         """Tell whether the session still counts at this moment.

@@ -113,6 +113,9 @@ class Settings:
     # Even a busy session ends, so a stolen one does (ASVS 7.3.2, NIST AAL1).
     session_absolute: int = _from(
         "SESSION_ABSOLUTE", 30 * DAY, _duration("SESSION_ABSOLUTE"))
+    # Enough for every device of a person; more would be a thief's or a bug's.
+    sessions_per_user: int = _from(
+        "SESSIONS_PER_USER", 10, _whole("SESSIONS_PER_USER", 1, 1000))
     # Long enough to find the mail, short enough for a lost mailbox.
     reset_token_life: int = _from(
         "RESET_TOKEN_LIFE", HOUR, _duration("RESET_TOKEN_LIFE"))

@@ -4,5 +4,6 @@
 `BLUEPRINTS` is what create_app() registers.
 """
 from routes.accounts import accounts
+from routes.sessions import sessions
 
-BLUEPRINTS = (accounts,)
+BLUEPRINTS = (accounts, sessions)

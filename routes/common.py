@@ -21,7 +21,8 @@ MAX_BODY = 16 * 1024
 # The longest value of each field; a token has 36 characters, and a longer
 # one is merely wrong, so its limit only keeps nonsense out.
 MAX_LENGTH = {"email": EMAIL_MAX, "password": PASSWORD_MAX,
-              "new_password": PASSWORD_MAX, "reset_token": 250}
+              "current_password": PASSWORD_MAX, "new_password": PASSWORD_MAX,
+              "reset_token": 250}
 
 
 def auth() -> Auth:

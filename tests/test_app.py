@@ -24,6 +24,9 @@ from tests.helpers import (
 ROUTES = [
     ("GET", "/"), ("POST", "/users"), ("POST", "/sessions"),
     ("DELETE", "/sessions"), ("GET", "/profile"), ("DELETE", "/profile"),
+    ("GET", "/sessions"), ("DELETE", "/sessions/1"),
+    ("DELETE", "/sessions/others"), ("GET", "/profile/export"),
+    ("PUT", "/password"),
     ("POST", "/reset_password"), ("PUT", "/reset_password")]
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FOO"]
 ONLY_HERE = ("this is the development mode, which answers only its own "

@@ -409,6 +409,62 @@ class TestLogOut:
         assert sum(all_at_once([ends] * 8)) == 1
 
 
+class TestSessionsPerUser:
+    """How many sessions a user may have at once."""
+
+    @pytest.fixture
+    def few(self, auth: Auth, db: DB, settings: Settings,
+            clock: Clock) -> Auth:
+        """The service, with at most three sessions a user."""
+        return Auth(db, dataclasses.replace(settings, sessions_per_user=3),
+                    clock)
+
+    def test_one_more_ends_the_oldest(self, few: Auth, user: User) -> None:
+        """Of this user only."""
+        few.register_user("eve@me.com", PASSWORD)
+        hers = few.log_in("eve@me.com", PASSWORD)
+        opened = [few.log_in(EMAIL, PASSWORD) for _ in range(5)]
+        live = [bool(few.get_user_from_session_id(each)) for each in opened]
+        assert live == [False, False, True, True, True]
+        assert few.get_user_from_session_id(hers)
+
+    def test_those_that_are_over_make_room(
+            self, few: Auth, user: User, clock: Clock) -> None:
+        """A live one is not ended in place of a dead one."""
+        first = few.log_in(EMAIL, PASSWORD)
+        few.log_in(EMAIL, PASSWORD)
+        few.log_in(EMAIL, PASSWORD)
+        clock.advance(6 * DAY)
+        assert few.get_user_from_session_id(first)
+        clock.advance(2 * DAY)
+        few.log_in(EMAIL, PASSWORD)
+        assert few.get_user_from_session_id(first)
+
+    def test_rows_stay_few(
+            self, few: Auth, user: User, db: DB, clock: Clock) -> None:
+        """Whatever devices forget to end."""
+        for _ in range(20):
+            few.create_session(EMAIL)
+            clock.advance(3 * DAY)
+        assert len(db.find_all(Session, user_id=user.id)) <= 3
+
+    def test_many_at_once(self, few: Auth, user: User, db: DB) -> None:
+        """The limit holds however they fall."""
+        all_at_once([lambda: few.log_in(EMAIL, PASSWORD)] * 12)
+        assert len(db.find_all(Session, user_id=user.id)) == 3
+
+
+class TestEndOtherSessions:
+    """Ending all sessions but one."""
+
+    def test_users_names_the_one_that_is_left(
+            self, auth: Auth, user: User, db: DB) -> None:
+        """Though it is not the newest."""
+        first, _, _ = (auth.log_in(EMAIL, PASSWORD) for _ in range(3))
+        auth.end_other_sessions(first)
+        assert db.find_user_by(id=user.id).session_id == tokens.digest(first)
+
+
 class TestDestroySession:
     """Ending every session of a user."""
 
@@ -628,6 +684,53 @@ class TestResetPassword:
         assert auth.get_user_from_session_id(session)
         assert auth.valid_login(EMAIL, PASSWORD)
         auth.update_password(token, "new")
+
+
+class TestChangePassword:
+    """Setting a password with the old one."""
+
+    def test_keeps_one_session_under_a_new_token(
+            self, auth: Auth, user: User, db: DB) -> None:
+        """On the same device, and users names it."""
+        phone = auth.log_in(EMAIL, PASSWORD, "Lynx", "127.0.0.1")
+        laptop = auth.log_in(EMAIL, PASSWORD)
+        token = auth.change_password(phone, PASSWORD, "new")
+        assert not any(map(auth.get_user_from_session_id, [phone, laptop]))
+        session, = db.find_all(Session, user_id=user.id)
+        assert session.digest == tokens.digest(token)
+        assert (session.user_agent, session.network) == ("Lynx", "127.0.0.1")
+        assert db.find_user_by(id=user.id).session_id == session.digest
+
+    def test_kills_a_pending_reset(self, auth: Auth, user: User) -> None:
+        """Who asked for one before must ask again (Contao #7510)."""
+        mailed = auth.get_reset_password_token(EMAIL)
+        auth.change_password(auth.log_in(EMAIL, PASSWORD), PASSWORD, "new")
+        with pytest.raises(ResetRefused):
+            auth.update_password(mailed, "newer")
+
+    def test_impossible_new_password_costs_no_hash(
+            self, auth: Auth, user: User, hashes: List[int]) -> None:
+        """It is refused before the old one is checked."""
+        token = auth.create_session(EMAIL) or ""
+        with pytest.raises(InvalidInput, match="new_password"):
+            auth.change_password(token, PASSWORD, LONG)
+        assert hashes == []
+
+    def test_many_at_once(self, auth: Auth, user: User) -> None:
+        """One of them sets its password, and its session is the only one."""
+        token = auth.log_in(EMAIL, PASSWORD)
+
+        def changes(password: str) -> str:
+            """Return the new token if the password was set."""
+            try:
+                return auth.change_password(token, PASSWORD, password)
+            except (WrongPassword, NotSignedIn):
+                return ""
+        results = all_at_once([
+            partial(changes, "new{}".format(number)) for number in range(8)])
+        winner, = filter(None, results)
+        assert auth.valid_login(EMAIL, "new{}".format(results.index(winner)))
+        assert auth.get_user_from_session_id(winner)
 
 
 class TestDeleteAccount:

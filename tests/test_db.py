@@ -229,14 +229,13 @@ class TestVocabulary:
         """None, and no exception."""
         assert db.find(Session, digest="x") is None
 
-    def test_find_newest(self, db: DB) -> None:
-        """The last one added, of those that match."""
+    def test_find_all(self, db: DB) -> None:
+        """Those that match, in the order in which they were added."""
         user, other = db.add_user(EMAIL, HASH), db.add_user("eve@me.com", HASH)
-        db.add(session_of(user, "old"))
-        newest = db.add(session_of(user, "new"))
+        added = [db.add(session_of(user, digest)).id for digest in "cab"]
         db.add(session_of(other, "other"))
-        found = db.find_newest(Session, user_id=user.id)
-        assert found is not None and found.id == newest.id
+        found = db.find_all(Session, user_id=user.id)
+        assert [each.id for each in found] == added
 
     def test_find_session_with_its_user(self, db: DB) -> None:
         """Both rows of the one who holds it."""

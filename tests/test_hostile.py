@@ -39,6 +39,7 @@ ROUTES: Dict[Tuple[str, str], Tuple[str, ...]] = {
     ("POST", "/sessions"): ("email", "password"),
     ("POST", "/reset_password"): ("email",),
     ("PUT", "/reset_password"): ("email", "reset_token", "new_password"),
+    ("PUT", "/password"): ("current_password", "new_password"),
     ("DELETE", "/profile"): ("password",)}
 FIELDS = [(method, path, field) for (method, path), names in ROUTES.items()
           for field in names]
@@ -46,12 +47,14 @@ FIELDS = [(method, path, field) for (method, path), names in ROUTES.items()
 UNPROVEN = {
     ("POST", "/users"): 400, ("POST", "/sessions"): 401,
     ("POST", "/reset_password"): 403, ("PUT", "/reset_password"): 403,
-    ("DELETE", "/profile"): 403}
+    ("PUT", "/password"): 403, ("DELETE", "/profile"): 403}
 # HEAD comes with GET; nothing else comes by itself.
 ALLOWED = {
     "/": {"GET", "HEAD"}, "/users": {"POST"},
-    "/sessions": {"POST", "DELETE"}, "/profile": {"GET", "HEAD", "DELETE"},
-    "/reset_password": {"POST", "PUT"}}
+    "/sessions": {"GET", "HEAD", "POST", "DELETE"},
+    "/sessions/1": {"DELETE"}, "/sessions/others": {"DELETE"},
+    "/profile": {"GET", "HEAD", "DELETE"}, "/password": {"PUT"},
+    "/profile/export": {"GET", "HEAD"}, "/reset_password": {"POST", "PUT"}}
 
 
 class Case(NamedTuple):
@@ -491,7 +494,11 @@ def nobodies() -> Iterator[Case]:
         claims["bearer-{}".format(place)] = b"Authorization: Bearer " + token
     for name, header in claims.items():
         for method, path in (("GET", "/profile"), ("DELETE", "/sessions"),
-                             ("DELETE", "/profile"), ("HEAD", "/profile")):
+                             ("DELETE", "/profile"), ("HEAD", "/profile"),
+                             ("GET", "/sessions"), ("PUT", "/password"),
+                             ("DELETE", "/sessions/1"),
+                             ("DELETE", "/sessions/others"),
+                             ("GET", "/profile/export")):
             yield Case("claim-{}-{}{}".format(name, method, path),
                        request(method, path, header), (403,))
 

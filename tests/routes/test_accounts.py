@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""DELETE /profile: the owner's way out."""
+"""The life of an account: export, a new password, and the way out."""
 from __future__ import annotations
+
+from typing import Callable, Dict
 
 import pytest
 
 from tests.helpers import (
-    EMAIL, PASSWORD, Visitor, assert_error, session_cookie)
+    EMAIL, PASSWORD, Clock, Visitor, assert_error, session_cookie)
 
 
 @pytest.fixture
@@ -27,13 +29,14 @@ class TestDeleteProfile:
         assert signed_in.logs_in().status_code == 401
         assert signed_in.registers().status_code == 200
 
-    @pytest.mark.parametrize("form", [{}, {"password": ""},
-                                      {"password": "wrong"}], ids=str)
+    @pytest.mark.parametrize("form, message", [
+        ({}, "password is missing"), ({"password": ""}, "password is missing"),
+        ({"password": "wrong"}, "wrong password")], ids=str)
     def test_needs_the_password(self, signed_in: Visitor,
-                                form: "dict[str, str]") -> None:
+                                form: Dict[str, str], message: str) -> None:
         """Else nothing happens."""
         assert_error(signed_in.asks("DELETE", "/profile", **form), 403,
-                     "wrong password")
+                     message)
         assert signed_in.sees_profile().get_json() == {"email": EMAIL}
 
     def test_needs_a_session(self, visitor: Visitor) -> None:
@@ -42,3 +45,72 @@ class TestDeleteProfile:
         assert_error(visitor.asks("DELETE", "/profile", password=PASSWORD),
                      403, "not signed in")
         assert visitor.logs_in().status_code == 200
+
+
+class TestExportProfile:
+    """Taking out what is stored about oneself."""
+
+    def test_is_everything_and_no_secret(
+            self, signed_in: Visitor, clock: Clock) -> None:
+        """Times in seconds; neither a hash nor a digest among it."""
+        signed_in.forgets_password()
+        now = int(clock())
+        assert signed_in.asks("GET", "/profile/export").get_json() == {
+            "id": 1, "email": EMAIL, "created_at": now, "verified_at": None,
+            "password_changed_at": now,
+            "sessions": signed_in.asks("GET", "/sessions").get_json()[
+                "sessions"],
+            "pending_mails": [{"purpose": "reset", "email": EMAIL,
+                               "expires_at": now + 3600}]}
+
+    def test_needs_a_session(self, visitor: Visitor) -> None:
+        """It is nobody else's to see."""
+        assert_error(visitor.asks("GET", "/profile/export"), 403,
+                     "not signed in")
+
+
+class TestChangePassword:
+    """Setting a new password with the old one."""
+
+    def test_goes_on_under_a_new_session(self, signed_in: Visitor) -> None:
+        """The browser stays signed in, by another id than before."""
+        before = session_cookie(signed_in.logs_in())
+        answer = signed_in.asks("PUT", "/password", new_password="new",
+                                current_password=PASSWORD)
+        assert answer.status_code == 200
+        assert answer.get_json() == {"message": "Password updated"}
+        assert session_cookie(answer) not in ("", before)
+        assert signed_in.sees_profile().get_json() == {"email": EMAIL}
+
+    def test_other_devices_are_signed_out(
+            self, signed_in: Visitor,
+            new_visitor: Callable[[], Visitor]) -> None:
+        """Whoever knew the old password is out."""
+        other = new_visitor()
+        other.logs_in()
+        signed_in.asks("PUT", "/password", current_password=PASSWORD,
+                       new_password="new")
+        assert_error(other.sees_profile(), 403, "not signed in")
+        assert other.logs_in().status_code == 401
+        assert other.logs_in(password="new").status_code == 200
+
+    @pytest.mark.parametrize("current, new, status, message", [
+        ("wrong", "new", 403, "wrong password"),
+        ("", "new", 403, "current_password is missing"),
+        (PASSWORD, "", 400, "new_password is missing")])
+    def test_refusals_change_nothing(
+            self, signed_in: Visitor, current: str, new: str, status: int,
+            message: str) -> None:
+        """Each says which field it is about."""
+        answer = signed_in.asks("PUT", "/password", current_password=current,
+                                new_password=new)
+        assert_error(answer, status, message)
+        assert "Set-Cookie" not in answer.headers
+        assert signed_in.logs_in().status_code == 200
+
+    def test_needs_a_session(self, visitor: Visitor) -> None:
+        """The password alone changes nothing here."""
+        visitor.registers()
+        answer = visitor.asks("PUT", "/password", new_password="new",
+                              current_password=PASSWORD)
+        assert_error(answer, 403, "not signed in")
