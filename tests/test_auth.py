@@ -669,6 +669,24 @@ class TestResetPassword:
         winner, = filter(None, results)
         assert auth.valid_login(EMAIL, winner)
 
+    def test_token_replaced_while_the_password_is_hashed(
+            self, auth: Auth, token: str,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """The late one changes nothing: no session ends, the newer is good."""
+        make, newer = passwords.hash_password, []
+
+        def make_and_replace(password: str, cost: int) -> str:
+            """Let the user ask again in the meantime."""
+            newer.append(auth.get_reset_password_token(EMAIL))
+            return make(password, cost)
+        session = auth.create_session(EMAIL)
+        with monkeypatch.context() as patched:
+            patched.setattr(passwords, "hash_password", make_and_replace)
+            with pytest.raises(ResetRefused):
+                auth.update_password(token, "new")
+        assert auth.get_user_from_session_id(session)
+        auth.update_password(newer[0], "newer")
+
     def test_half_a_reset_is_none(
             self, auth: Auth, token: str, db: DB,
             monkeypatch: pytest.MonkeyPatch) -> None:
