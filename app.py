@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import re
+import uuid
 from ipaddress import ip_address
 from typing import Any, Dict, NoReturn, Optional, Type
 
-from flask import Flask, Request, Response, jsonify, request
+from flask import Flask, Request, Response, g, jsonify, request
 from werkzeug.exceptions import (
     HTTPException, NotFound, RequestEntityTooLarge)
 from werkzeug.routing import RequestRedirect
@@ -20,9 +21,9 @@ from werkzeug.serving import (
 
 from auth import Auth
 from errors import (
-    AuthError, BadCredentials, DevelopmentOnly, EmailTaken, InvalidInput,
-    NotSignedIn, ResetRefused, Unavailable, UnknownEmail, UnknownSession,
-    WrongPassword)
+    AuthError, BadCredentials, CrossSite, DevelopmentOnly, EmailTaken,
+    InvalidInput, NotSignedIn, ResetRefused, Unavailable, UnknownEmail,
+    UnknownSession, WrongPassword)
 from routes import BLUEPRINTS
 from routes.common import (
     MAX_BODY, auth, clear_session, current_user, fields, session_id,
@@ -42,13 +43,22 @@ STATUS: Dict[Type[AuthError], int] = {
     UnknownEmail: 403,
     ResetRefused: 403,
     DevelopmentOnly: 403,
+    CrossSite: 403,
     Unavailable: 503,
 }
 HEADERS = {
     # Answers hold personal data and cookies (ASVS 14.3.2, CVE-2023-30861).
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
+    # An answer is data: it runs nothing, and no page shows or embeds it.
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; "
+                               "form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
 }
+# What may be taken over from a proxy into our log and back into a header.
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+SAFE_METHODS = ("GET", "HEAD")
 LOOPBACK_HOST = re.compile(
     r"(localhost|127\.0\.0\.1|\[::1\]|0\.0\.0\.0)(:[0-9]{1,5})?\Z", re.I)
 FORWARDED = re.compile(r"(Forwarded|Via|X-Real-Ip|X-Forwarded-.*)\Z", re.I)
@@ -132,6 +142,12 @@ ROUTES = (
 
 # -- Around every request
 
+def name_request() -> None:
+    """Give the request an id, the caller's own if it is fit for a log."""
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if REQUEST_ID.match(given) else str(uuid.uuid4())
+
+
 def refuse_strangers() -> None:
     """Answer this machine only, as long as the mode is development.
 
@@ -146,6 +162,27 @@ def refuse_strangers() -> None:
         raise DevelopmentOnly()
 
 
+def refuse_other_sites() -> None:
+    """Let a browser change something only from our own pages.
+
+    Forms of other sites need no permission to be sent, and the cookie goes
+    with them; signing somebody in to a stranger's account counts too. What
+    the browser says of itself decides: Sec-Fetch-Site, and Origin where that
+    is missing. Neither is sent by curl and apps, which act for nobody else
+    (OWASP CSRF Prevention Cheat Sheet; docs/security.md#cross-site).
+    """
+    if request.method in SAFE_METHODS:
+        return
+    site = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin")
+    if site is not None:
+        ours = site in ("same-origin", "none")
+    else:
+        ours = origin in (None, "http://" + request.host)
+    if not ours:
+        raise CrossSite()
+
+
 def refuse_large_bodies() -> None:
     """Refuse a body that says it is too large before any of it is read."""
     if (request.content_length or 0) > MAX_BODY:
@@ -155,6 +192,7 @@ def refuse_large_bodies() -> None:
 def add_headers(response: Response) -> Response:
     """Put the headers that no answer goes without."""
     response.headers.update(HEADERS)
+    response.headers["X-Request-ID"] = g.request_id
     return response
 
 
@@ -168,14 +206,16 @@ def answer_error(error: Exception) -> Response:
     if isinstance(error, AuthError):
         status, message = STATUS[type(error)], error.public
         if error.retry_after:
-            log.warning("%s: %s", error.code, error.__cause__)
+            log.warning("%s in request %s: %s", error.code, g.request_id,
+                        error.__cause__)
             headers["Retry-After"] = str(error.retry_after)
     elif isinstance(error, HTTPException):
         status, message = error.code or 500, error.description or error.name
         headers.update(error.get_headers())
         del headers["Content-Type"]
     else:
-        log.error("unexpected error", exc_info=error)
+        log.error("unexpected error in request %s", g.request_id,
+                  exc_info=error)
         status, message = 500, "the service made a mistake; it is logged"
     response = jsonify(message=message)
     response.status_code = status
@@ -227,7 +267,9 @@ def create_app(service: Optional[Auth] = None) -> Flask:
         application.add_url_rule(path, view_func=view, methods=[method])
     for blueprint in BLUEPRINTS:
         application.register_blueprint(blueprint)
+    application.before_request(name_request)
     application.before_request(refuse_strangers)
+    application.before_request(refuse_other_sites)
     application.before_request(refuse_large_bodies)
     application.after_request(add_headers)
     application.register_error_handler(Exception, answer_error)

@@ -130,6 +130,16 @@ class DevelopmentOnly(AuthError):
                "machine: set AUTH_ENV=production to serve others")
 
 
+class CrossSite(AuthError):
+    """Raised when a browser asks for a change on behalf of another site.
+
+    It would send the user's cookie along, whoever made the page.
+    """
+
+    code = "cross_site"
+    default = "this request was made by a page of another site"
+
+
 class Unavailable(AuthError):
     """Raised when the database cannot serve for the moment.
 

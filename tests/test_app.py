@@ -134,8 +134,11 @@ class TestLogin:
     def test_a_new_address_answers_as_a_wrong_password(
             self, registered: Visitor) -> None:
         """The same bytes and the same headers (ASVS 6.3.8)."""
-        wrong = registered.logs_in(EMAIL, "wrong")
-        unknown = registered.logs_in("eve@me.com", "wrong")
+        wrong, unknown = (
+            registered.browser.post(
+                "/sessions", headers={"X-Request-ID": "one"},
+                data={"email": email, "password": "wrong"})
+            for email in (EMAIL, "eve@me.com"))
         assert wrong.status_code == unknown.status_code == 401
         assert wrong.get_data() == unknown.get_data()
         assert list(wrong.headers) == list(unknown.headers)
@@ -308,6 +311,59 @@ class TestDevelopmentGuard:
                      ONLY_HERE)
 
 
+class TestOtherSites:
+    """A page of another site changes nothing here."""
+
+    @pytest.mark.parametrize("method, path", [
+        (method, path) for method, path in ROUTES if method != "GET"])
+    @pytest.mark.parametrize("headers", [
+        {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": ""}, {"Sec-Fetch-Site": "same-origin, none"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
+        {"Origin": "https://evil.example"}, {"Origin": "null"},
+        {"Origin": ""}, {"Origin": "http://localhost.evil.example"},
+        {"Origin": "http://localhost:3000"}], ids=str)
+    def test_is_refused(self, tool: FlaskClient, method: str, path: str,
+                        headers: Dict[str, str]) -> None:
+        """On every route that changes something, signing in included."""
+        answer = tool.open(path, method=method, headers=headers)
+        assert_error(answer, 403,
+                     "this request was made by a page of another site")
+
+    @pytest.mark.parametrize("headers", [
+        {}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"},
+        {"Origin": "http://localhost"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "null"}], ids=str)
+    def test_our_own_pages_and_programs_are_served(
+            self, tool: FlaskClient, headers: Dict[str, str]) -> None:
+        """What is no browser sends neither header."""
+        form = {"email": EMAIL, "password": PASSWORD}
+        answer = tool.post("/users", data=form, headers=headers)
+        assert answer.status_code == 200
+
+    def test_with_a_port(self, tool: FlaskClient) -> None:
+        """The origin is ours, port and all."""
+        form = {"email": EMAIL, "password": PASSWORD}
+        answer = tool.post("/users", data=form, headers={
+            "Host": "127.0.0.1:5000", "Origin": "http://127.0.0.1:5000"})
+        assert answer.status_code == 200
+
+    def test_nothing_happened(self, signed_in: Visitor) -> None:
+        """The victim's browser sent the cookie, and nothing came of it."""
+        answer = signed_in.browser.delete(
+            "/sessions", headers={"Sec-Fetch-Site": "cross-site"})
+        assert answer.status_code == 403
+        assert signed_in.sees_profile().status_code == 200
+
+    def test_following_a_link_is_no_change(self, signed_in: Visitor) -> None:
+        """Reading is allowed from anywhere; other pages cannot see it."""
+        answer = signed_in.browser.get(
+            "/profile", headers={"Sec-Fetch-Site": "cross-site",
+                                 "Origin": "https://evil.example"})
+        assert answer.status_code == 200
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
 class TestErrors:
     """One shape, whatever went wrong."""
 
@@ -406,11 +462,48 @@ class TestHeaders:
         assert headers["Content-Type"] == "application/json"
         assert headers["Cache-Control"] == "no-store"
         assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert headers["Content-Security-Policy"].startswith(
+            "default-src 'none'; ")
 
     def test_on_an_answer_to_a_stranger(self, tool: FlaskClient) -> None:
         """The guard's too."""
         headers = tool.get("/", headers={"Via": "x"}).headers
         assert headers["Cache-Control"] == "no-store"
+
+
+class TestRequestId:
+    """What connects an answer with the line in the log."""
+
+    def test_is_made_for_each(self, tool: FlaskClient) -> None:
+        """36 characters, never twice."""
+        first, second = (tool.get("/").headers["X-Request-ID"]
+                         for _ in range(2))
+        assert len(first) == 36 and first != second
+
+    def test_of_the_caller_is_kept(self, tool: FlaskClient) -> None:
+        """So that it goes through a chain of services."""
+        answer = tool.get("/nowhere", headers={"X-Request-ID": "a.B-1_"})
+        assert answer.headers["X-Request-ID"] == "a.B-1_"
+
+    @pytest.mark.parametrize("given", [
+        "", "a b", "a\x1b[31m", "x" * 65, "\u00e9", "a;b", "<b>"], ids=ascii)
+    def test_unfit_for_a_log_is_replaced(
+            self, tool: FlaskClient, given: str) -> None:
+        """Nobody writes into our log (ASVS 16.4.1)."""
+        answer = tool.get("/", headers={"X-Request-ID": given})
+        assert len(answer.headers["X-Request-ID"]) == 36
+
+    def test_is_in_the_log_of_a_mistake(
+            self, tool: FlaskClient, auth: Auth,
+            monkeypatch: pytest.MonkeyPatch,
+            caplog: pytest.LogCaptureFixture) -> None:
+        """The client can name the line that explains its 500."""
+        monkeypatch.setattr(auth, "log_out", None)
+        answer = tool.delete("/sessions", headers={"X-Request-ID": "abc-1"})
+        assert answer.status_code == 500
+        assert "in request abc-1" in caplog.text
 
 
 class TestAnonymousRequests:
