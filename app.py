@@ -7,14 +7,10 @@ wrong is raised by Auth and becomes a status in one table, here.
 from __future__ import annotations
 
 import logging
-import re
-import uuid
-from ipaddress import ip_address
 from typing import Any, Dict, NoReturn, Optional, Type
 
 from flask import Flask, Request, Response, g, jsonify, request
-from werkzeug.exceptions import (
-    HTTPException, NotFound, RequestEntityTooLarge)
+from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 from werkzeug.serving import (
     BaseWSGIServer, WSGIRequestHandler, make_server)
@@ -26,8 +22,8 @@ from errors import (
     UnknownSession, WrongPassword)
 from routes import BLUEPRINTS
 from routes.common import (
-    MAX_BODY, auth, clear_session, current_user, fields, session_id,
-    set_session)
+    auth, clear_session, current_user, fields, session_id, set_session)
+from routes.guards import HEADERS, guard
 from settings import BadSettings, Settings
 
 log = logging.getLogger("bienvenue")
@@ -38,31 +34,14 @@ STATUS: Dict[Type[AuthError], int] = {
     EmailTaken: 400,
     BadCredentials: 401,
     NotSignedIn: 403,
-    UnknownSession: 404,
     WrongPassword: 403,
     UnknownEmail: 403,
     ResetRefused: 403,
     DevelopmentOnly: 403,
     CrossSite: 403,
+    UnknownSession: 404,
     Unavailable: 503,
 }
-HEADERS = {
-    # Answers hold personal data and cookies (ASVS 14.3.2, CVE-2023-30861).
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    # An answer is data: it runs nothing, and no page shows or embeds it.
-    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; "
-                               "form-action 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-}
-# What may be taken over from a proxy into our log and back into a header.
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
-SAFE_METHODS = ("GET", "HEAD")
-LOOPBACK_HOST = re.compile(
-    r"(localhost|127\.0\.0\.1|\[::1\]|0\.0\.0\.0)(:[0-9]{1,5})?\Z", re.I)
-FORWARDED = re.compile(r"(Forwarded|Via|X-Real-Ip|X-Forwarded-.*)\Z", re.I)
-
 RELAXED = (
     "development mode: reset tokens are handed to whoever names an address, "
     "cookies travel without TLS, addresses are not verified and any password "
@@ -142,60 +121,6 @@ ROUTES = (
 
 # -- Around every request
 
-def name_request() -> None:
-    """Give the request an id, the caller's own if it is fit for a log."""
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if REQUEST_ID.match(given) else str(uuid.uuid4())
-
-
-def refuse_strangers() -> None:
-    """Answer this machine only, as long as the mode is development.
-
-    That mode hands a reset token to whoever names an address. The peer must
-    be loopback, no proxy may stand between, and the Host must be a loopback
-    name, or a web page could reach us through a name of its own (DNS
-    rebinding; docs/security.md#development-mode).
-    """
-    if not _is_loopback(request.remote_addr or "") \
-            or not LOOPBACK_HOST.match(request.host) \
-            or any(FORWARDED.match(name) for name, _ in request.headers):
-        raise DevelopmentOnly()
-
-
-def refuse_other_sites() -> None:
-    """Let a browser change something only from our own pages.
-
-    Forms of other sites need no permission to be sent, and the cookie goes
-    with them; signing somebody in to a stranger's account counts too. What
-    the browser says of itself decides: Sec-Fetch-Site, and Origin where that
-    is missing. Neither is sent by curl and apps, which act for nobody else
-    (OWASP CSRF Prevention Cheat Sheet; docs/security.md#cross-site).
-    """
-    if request.method in SAFE_METHODS:
-        return
-    site = request.headers.get("Sec-Fetch-Site")
-    origin = request.headers.get("Origin")
-    if site is not None:
-        ours = site in ("same-origin", "none")
-    else:
-        ours = origin in (None, "http://" + request.host)
-    if not ours:
-        raise CrossSite()
-
-
-def refuse_large_bodies() -> None:
-    """Refuse a body that says it is too large before any of it is read."""
-    if (request.content_length or 0) > MAX_BODY:
-        raise RequestEntityTooLarge("the body is larger than 16 KiB")
-
-
-def add_headers(response: Response) -> Response:
-    """Put the headers that no answer goes without."""
-    response.headers.update(HEADERS)
-    response.headers["X-Request-ID"] = g.request_id
-    return response
-
-
 def answer_error(error: Exception) -> Response:
     """Turn whatever was raised into JSON with a status.
 
@@ -221,16 +146,6 @@ def answer_error(error: Exception) -> Response:
     response.status_code = status
     response.headers.update(headers)
     return response
-
-
-def _is_loopback(address: str) -> bool:
-    """Tell whether a peer is this machine, IPv4 inside IPv6 included."""
-    try:
-        peer = ip_address(address)
-    except ValueError:
-        return False
-    mapped = getattr(peer, "ipv4_mapped", None)
-    return (mapped or peer).is_loopback
 
 
 class Service(Flask):
@@ -267,11 +182,7 @@ def create_app(service: Optional[Auth] = None) -> Flask:
         application.add_url_rule(path, view_func=view, methods=[method])
     for blueprint in BLUEPRINTS:
         application.register_blueprint(blueprint)
-    application.before_request(name_request)
-    application.before_request(refuse_strangers)
-    application.before_request(refuse_other_sites)
-    application.before_request(refuse_large_bodies)
-    application.after_request(add_headers)
+    guard(application)
     application.register_error_handler(Exception, answer_error)
     log.warning(RELAXED)
     return application
