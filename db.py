@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional, Tuple, Type, TypeVar
 
@@ -51,6 +52,8 @@ class DB:
             pool_timeout=BUSY_SECONDS,
             connect_args={"timeout": BUSY_SECONDS,
                           "check_same_thread": False})
+        # Nobody has to close a store: its connections end with it.
+        weakref.finalize(self, self._engine.dispose)
         event.listen(self._engine, "connect", _tune)
         event.listen(self._engine, "begin", _begin)
         self._sessions = sessionmaker(

@@ -2,7 +2,10 @@
 """The store: what its verbs promise beyond the card."""
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Iterator
 
@@ -11,7 +14,7 @@ import pytest
 from db import DB
 from errors import EmailTaken, Unavailable
 from models import Account, MailToken, Session
-from tests.helpers import EMAIL, all_at_once
+from tests.helpers import EMAIL, ROOT, all_at_once
 from user import User
 
 HASH = "$2b$04$" + "." * 53
@@ -77,6 +80,17 @@ class TestFile:
         db.add_user(EMAIL, HASH)
         db.close()
         assert db.find_user_by(email=EMAIL).id == 1
+
+    def test_is_let_go_without_being_closed(self, tmp_path: Path) -> None:
+        """A script that just ends leaves no warning of Python behind."""
+        script = ("from db import DB; from user import User; "
+                  "store = DB(); store.find(User, id=1)")
+        ended = subprocess.run(
+            [sys.executable, "-W", "error", "-c", script],
+            cwd=str(ROOT), stderr=subprocess.PIPE,
+            env=dict(os.environ, DATABASE_URL="sqlite:///{}".format(
+                tmp_path / "script.db")), universal_newlines=True)
+        assert (ended.returncode, ended.stderr) == (0, "")
 
     def test_missing_tables_are_made_and_rows_kept(
             self, file: sqlite3.Connection, db: DB, tmp_path: Path) -> None:
