@@ -94,7 +94,11 @@ class Auth:
         """
         _, user = self._live_session(session_id)
         self._check_again(user, password)
-        self._db.delete(User, id=user.id)
+        # With the hash that was verified, or a password that was reset
+        # meanwhile would still delete the account.
+        if not self._db.delete(
+                User, id=user.id, hashed_password=user.hashed_password):
+            raise WrongPassword()
 
     def export_account(self, session_id: str) -> Dict[str, Any]:
         """Return everything that is stored about the user of a session.
@@ -321,9 +325,7 @@ class Auth:
         What cannot be a password is refused before either is looked at
         (docs/security.md#timing).
         """
-        try:
-            passwords.validate_password(password)
-        except InvalidInput:
+        if not passwords.is_valid_password(password):
             return None
         cost = self.settings.bcrypt_cost
         user = self._find_user(email)
@@ -336,10 +338,15 @@ class Auth:
                      field: str = "password") -> None:
         """Make sure that it is the user who asks for something dangerous.
 
-        Raises WrongPassword, naming the field if it is missing.
+        Verifies the very hash that was read, so that what follows can be
+        conditional on it. Raises WrongPassword, naming the field if it is
+        missing.
         """
         _require(WrongPassword, **{field: password})
-        if not self.valid_login(user.email, password):
+        if not (passwords.is_valid_password(password)
+                and passwords.verify_password(
+                    password, user.hashed_password,
+                    self.settings.bcrypt_cost)):
             raise WrongPassword()
 
     def _replace_password(self, match: Dict[str, Any], hashed: str) -> bool:

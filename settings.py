@@ -50,7 +50,7 @@ def _database(text: str) -> str:
 
     An in-memory database is refused: each connection would get its own.
     """
-    if not re.match(r"sqlite:///(?!:memory:|file:)[^?]", text):
+    if not re.match(r"sqlite:///(?!:memory:|file:)[^?]+\Z", text):
         # The URL itself is not repeated: it may hold a password.
         raise ValueError("DATABASE_URL names a SQLite file, "
                          "as in sqlite:////var/lib/bienvenue/bienvenue.db.")

@@ -51,6 +51,15 @@ def validate_password(password: object, field: str = "password") -> None:
         raise InvalidInput("{} is not valid Unicode".format(field))
 
 
+def is_valid_password(password: object) -> bool:
+    """Tell whether this may be a password at all, by the same rule."""
+    try:
+        validate_password(password)
+        return True
+    except InvalidInput:
+        return False
+
+
 def hash_password(password: str, cost: int = DEFAULT_COST) -> str:
     """Return a freshly salted hash of a valid password, in either form.
 

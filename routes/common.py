@@ -18,6 +18,7 @@ from user import EMAIL_MAX, User
 COOKIE = "session_id"
 # Every field any route reads fits several times over.
 MAX_BODY = 16 * 1024
+TOO_LARGE = "the body is larger than 16 KiB"
 # The longest value of each field; a token has 36 characters, and a longer
 # one is merely wrong, so its limit only keeps nonsense out.
 MAX_LENGTH = {"email": EMAIL_MAX, "password": PASSWORD_MAX,
@@ -121,7 +122,7 @@ def _body() -> bytes:
             body += chunk
     except OSError as error:
         raise BadRequest("the body ended early") from error
-    raise RequestEntityTooLarge("the body is larger than 16 KiB")
+    raise RequestEntityTooLarge(TOO_LARGE)
 
 
 def _once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:

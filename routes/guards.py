@@ -14,7 +14,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from errors import CrossSite, DevelopmentOnly
-from routes.common import MAX_BODY
+from routes.common import MAX_BODY, TOO_LARGE
 
 HEADERS = {
     # Answers hold personal data and cookies (ASVS 14.3.2, CVE-2023-30861).
@@ -86,7 +86,7 @@ def refuse_other_sites() -> None:
 def refuse_large_bodies() -> None:
     """Refuse a body that says it is too large before any of it is read."""
     if (request.content_length or 0) > MAX_BODY:
-        raise RequestEntityTooLarge("the body is larger than 16 KiB")
+        raise RequestEntityTooLarge(TOO_LARGE)
 
 
 def add_headers(response: Response) -> Response:

@@ -778,6 +778,24 @@ class TestDeleteAccount:
         with pytest.raises(NotSignedIn):
             auth.delete_account(STRANGE_TOKEN, PASSWORD)
 
+    def test_password_reset_while_it_is_checked(
+            self, auth: Auth, user: User,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """The old password must not delete what the owner took back."""
+        verify, token = passwords.verify_password, auth.log_in(EMAIL, PASSWORD)
+        reset_token = auth.get_reset_password_token(EMAIL)
+
+        def verify_then_reset(password: str, hashed: str, cost: int) -> bool:
+            """Let a reset happen between the check and the deletion."""
+            right = verify(password, hashed, cost)
+            auth.update_password(reset_token, "new")
+            return right
+        with monkeypatch.context() as patched:
+            patched.setattr(passwords, "verify_password", verify_then_reset)
+            with pytest.raises(WrongPassword):
+                auth.delete_account(token, PASSWORD)
+        assert auth.valid_login(EMAIL, "new")
+
     def test_the_address_is_free_again(self, auth: Auth, user: User) -> None:
         """For a new account, with nothing of the old."""
         auth.delete_account(auth.log_in(EMAIL, PASSWORD), PASSWORD)

@@ -60,6 +60,7 @@ class TestFromEnv:
         {"DATABASE_URL": "sqlite://"}, {"DATABASE_URL": "sqlite:///"},
         {"DATABASE_URL": "sqlite:///:memory:"},
         {"DATABASE_URL": "sqlite:///file:x?mode=memory"},
+        {"DATABASE_URL": "sqlite:///a.db?mode=memory&uri=true"},
         {"DATABASE_URL": "postgresql://u:secret@db/x"},
         {"PORT": "0"}, {"PORT": "65536"}, {"PORT": "x"}, {"PORT": "5000\n"},
         {"PORT": "\u0665\u0660\u0660\u0660"}, {"PORT": "-1"},
