@@ -4,13 +4,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-ends lint types coverage e2e clean
+.PHONY: help run doctor test test-quick test-ends lint types coverage timing e2e clean
 
 help:  ## Print what each target does.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/run.done  ## Install if needed, then serve this machine and print what to try.
 	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(BIN)/python app.py
+
+doctor: $(VENV)/run.done  ## Show the settings that are in effect, and what is wrong with them.
+	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(BIN)/flask doctor
 
 test: lint types  ## Check style and types, then run every test on the oldest and the newest Python found.
 	@$(BIN)/python tests/interpreters.py --ends
@@ -22,13 +25,16 @@ test-quick: $(VENV)/dev.done  ## Run every test on this environment's Python onl
 	@$(BIN)/python -m pytest
 
 lint: $(VENV)/dev.done  ## Check the style of every Python file.
-	@$(BIN)/pycodestyle --exclude='.*' . && echo "style: clean"
+	@$(BIN)/pycodestyle --exclude=.git,.venv,.venvs . && echo "style: clean"
 
 types: $(VENV)/dev.done  ## Check the types of every Python file, strictly.
 	@$(BIN)/mypy
 
 coverage: $(VENV)/dev.done  ## Run every test and print the branches that none of them took.
 	@$(BIN)/coverage run -m pytest && $(BIN)/coverage report
+
+timing: $(VENV)/dev.done  ## Measure whether known and unknown addresses differ in time; takes minutes.
+	@$(BIN)/python -m tests.timing
 
 e2e: $(VENV)/dev.done  ## Walk the card's journey (main.py) against BASE_URL, by default localhost:5000.
 	@$(BIN)/python main.py && echo "main.py: all is well"

@@ -11,33 +11,54 @@ for.
 """
 from __future__ import annotations
 
+import copy
+import re
 import time
 from contextlib import suppress
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type
+from typing import (
+    Any, Callable, ContextManager, Dict, Iterable, List, Optional, Tuple,
+    Type)
 
 from sqlalchemy.orm.exc import NoResultFound  # type: ignore[attr-defined]
 
+from audit import NOBODY, Caller, Fact, Record, Trail
 from credentials import passwords, tokens
 from db import DB
+from devices import Devices
 from errors import (
-    AuthError, BadCredentials, InvalidInput, NotSignedIn, ResetRefused,
-    Unavailable, UnknownEmail, UnknownSession, WrongPassword)
-from models import RESET, Account, MailToken, Session
-from settings import Settings
-from user import User, canonical_email, validate_email
+    AuthError, BadCredentials, EmailTaken, InvalidInput, NotSignedIn,
+    NotVerified, ResetRefused, Unavailable, UnknownEmail, UnknownSession,
+    VerificationRefused, WrongPassword)
+from mail.letters import (
+    ALREADY_REGISTERED, CHANGE_REQUESTED, EMAIL_CHANGED, NEW_DEVICE,
+    PASSWORD_CHANGED)
+from mail.outbox import Outbox
+from mail.proofs import Proofs
+from mail.transports import Mailer, mailer_for
+from models import (
+    CHANGE, RESET, VERIFY, Account, Device, Entry, MailToken, Outgoing,
+    Session)
+from settings import DAY, Settings
+from throttle import Lanes, NoThrottle, Throttle
+from user import User, canonical_email, validate_email, validate_mailable
 
 # How stale "last seen" may be; one write a minute at most, not one a request.
 SEEN_EVERY = 60
+# Labels of most addresses and hosts; no password leans on them.
+COMMON_LABELS = frozenset((
+    "account", "accounts", "auth", "http", "https", "info", "login", "mail"))
+# From here on the numbers say something: see Auth.warnings().
+MANY_MAILS, MANY_REQUESTS = 1000, 50
 
 
-def _hash_password(password: str,
-                   cost: int = passwords.DEFAULT_COST) -> bytes:
+def _hash_password(password: str, cost: int = passwords.DEFAULT_COST,
+                   peppers: passwords.Peppers = passwords.NO_PEPPER) -> bytes:
     """Return a salted bcrypt hash of the password, as the card asks.
 
     Up to 72 bytes without NUL it is plain bcrypt and checks with
     bcrypt.checkpw; beyond, see credentials/passwords.py.
     """
-    return passwords.hash_password(password, cost).encode("ascii")
+    return passwords.hash_password(password, cost, peppers).encode("ascii")
 
 
 def _generate_uuid() -> str:
@@ -49,34 +70,80 @@ class Auth:
     """User authentication: accounts, sessions and password resets.
 
     Safe to share between threads. Every verb raises Unavailable when the
-    database cannot serve; whatever was returned before is on disk.
+    database cannot serve; whatever was returned before is on disk. In
+    production the verbs that a stranger may call raise Throttled, before
+    anything is computed, when they are called too often.
     """
 
     def __init__(self, db: Optional[DB] = None,
                  settings: Optional[Settings] = None,
-                 now: Callable[[], float] = time.time) -> None:
+                 now: Callable[[], float] = time.time,
+                 mailer: Optional[Mailer] = None) -> None:
         """Work on `db` by `settings`, by default those of the environment.
 
-        `now` tells the time in seconds since 1970 UTC.
+        `now` tells the time in seconds since 1970 UTC; `mailer` carries the
+        mail, by default as MAIL_URL says, or onto the log in development.
         """
         self.settings = settings or Settings.from_env()
+        self.caller = NOBODY
         self._db = db or DB(self.settings.database_url)
         self._now = now
+        self._trail = Trail(self._db)
+        self._devices = Devices(self._db)
+        self._proofs = Proofs(self._db, self.settings, now)
+        self._throttle = (Throttle if self.settings.production
+                          else NoThrottle)(self._db, self.settings)
+        self._outbox = Outbox(
+            self._db, self.settings, mailer or mailer_for(self.settings),
+            self._throttle, self._proofs.issue, now)
+
+    def acting_for(self, caller: Caller) -> Auth:
+        """Return this service as one caller sees it.
+
+        Who it is goes into the record of what they do, their sessions and
+        the count of their attempts.
+        """
+        bound = copy.copy(self)
+        bound.caller = caller
+        return bound
 
     # -- Accounts
 
+    def sign_up(self, email: str, password: str) -> None:
+        """Open an account, and tell nobody but its owner if there was one.
+
+        Where REVEAL_REGISTERED is off, an address that is taken costs the
+        same and gets the same answer, and its owner a mail (ASVS 6.3.8;
+        docs/security.md#enumeration). Otherwise like register_user().
+        """
+        try:
+            self.register_user(email, password)
+        except EmailTaken:
+            if self.settings.reveals_registered:
+                raise
+            with self._recorded() as record:
+                self._outbox.put(ALREADY_REGISTERED, canonical_email(email))
+                record(Fact.ACCOUNT_REPEATED)
+
     def register_user(self, email: str, password: str) -> User:
-        """Open an account and return its user.
+        """Open an account, mail a link to verify it, and return its user.
 
         Raises EmailTaken ("User <email> already exists", a ValueError) when
         the address has one already, and InvalidInput, naming the field, for
         a missing or impossible address or password.
         """
         _require(InvalidInput, email=email, password=password)
-        validate_email(email)
+        self._validate_email(email)
         passwords.validate_password(password)
+        self._refuse_weak(password, email)
+        self._throttle.admit(self._throttle.network(
+            "register", self.caller.network), self._time())
         hashed = self._hash(password)
-        return self._db.add_user(email, hashed, self._time())
+        with self._recorded() as record:
+            user = self._db.add_user(email, hashed, self._time())
+            self._outbox.put(VERIFY, user.email, user.id)
+            record(Fact.ACCOUNT_CREATED, user.id)
+        return user
 
     def valid_login(self, email: str, password: str) -> bool:
         """Tell whether the password is the one of that address.
@@ -84,7 +151,7 @@ class Auth:
         False in every other case. Costs one hash whether or not the address
         has an account, so that time does not tell (ASVS 6.3.8).
         """
-        return self._verified_user(email, password) is not None
+        return self._check(email, password)[1]
 
     def delete_account(self, session_id: str, password: str) -> None:
         """Delete the account of a session with all that hangs off it.
@@ -94,11 +161,20 @@ class Auth:
         """
         _, user = self._live_session(session_id)
         self._check_again(user, password)
-        # With the hash that was verified, or a password that was reset
-        # meanwhile would still delete the account.
-        if not self._db.delete(
-                User, id=user.id, hashed_password=user.hashed_password):
-            raise WrongPassword()
+        lanes = self._throttle.moves(user.id, "") + [
+            self._throttle.account(user.email),
+            self._throttle.confirm(user.id)] + [
+            self._throttle.device(each.digest)
+            for each in self._db.find_all(Device, user_id=user.id)]
+        with self._db.transaction():
+            if not self._db.delete(User, **_as_read(user)):
+                raise WrongPassword()  # it was changed meanwhile
+            self._db.delete(Entry, user_id=user.id)
+            self._outbox.forget(user.email)
+            self._throttle.forget(lanes)
+        # The log keeps what the table may not: that it happened.
+        self._trail.tell(Fact.ACCOUNT_DELETED, self._time(), self.caller,
+                         user.id)
 
     def export_account(self, session_id: str) -> Dict[str, Any]:
         """Return everything that is stored about the user of a session.
@@ -108,16 +184,91 @@ class Auth:
         """
         current, user = self._live_session(session_id)
         account = self._db.find(Account, user_id=user.id)
-        return {
+        stored = {
             "id": user.id, "email": user.email,
             "created_at": account and account.created_at,
             "verified_at": account and account.verified_at,
             "password_changed_at": account and account.password_changed_at,
             "sessions": self._shown_sessions(current),
-            "pending_mails": [
+            "devices": [
+                {"seen_at": each.seen_at}
+                for each in self._db.find_all(Device, user_id=user.id)],
+            "mails_waiting": [
+                {"purpose": each.purpose, "email": each.email,
+                 "queued_at": each.queued_at}
+                for each in self._db.find_all(
+                    Outgoing, (Outgoing.user_id == user.id)
+                    | (Outgoing.email == user.email))],
+            "links_mailed": [
                 {"purpose": each.purpose, "email": each.email,
                  "expires_at": each.expires_at}
-                for each in self._db.find_all(MailToken, user_id=user.id)]}
+                for each in self._db.find_all(MailToken, user_id=user.id)],
+            "history": [
+                {"at": each.at, "fact": each.fact, "network": each.network,
+                 "detail": each.detail}
+                for each in self._db.find_all(Entry, user_id=user.id)]}
+        self._record(Fact.ACCOUNT_EXPORTED, user.id)
+        return stored
+
+    # -- Addresses
+
+    def request_verification(self, email: str) -> None:
+        """Mail the link that verifies an address once more, if it needs one.
+
+        Says nothing of whether it does. Raises InvalidInput for what is no
+        address.
+        """
+        self._request_mail(VERIFY, Fact.VERIFY_REQUESTED, email)
+
+    def verify_email(self, token: str) -> str:
+        """Take a mailed token as proof of a mailbox; return its address.
+
+        That of a new account is verified, and a change of address happens
+        now: mailed tokens to the old one die, and it is told. Raises
+        VerificationRefused for a token that is missing, malformed, unknown,
+        used, replaced or expired. Of any number of callers with one token,
+        one succeeds.
+        """
+        _require(VerificationRefused, token=token)
+        found, user = self._proofs.find(
+            token, (VERIFY, CHANGE), VerificationRefused)
+        with suppress(EmailTaken), self._recorded() as record:
+            if not self._db.delete(MailToken, digest=found.digest):
+                raise VerificationRefused()
+            if found.purpose == CHANGE:
+                self._move(user, found.email)
+                record(Fact.EMAIL_CHANGED, user.id)
+            self._prove_mailbox(user.id, found.email)
+            record(Fact.EMAIL_VERIFIED, user.id)
+            return found.email
+        raise VerificationRefused()  # somebody else has the address now
+
+    def change_email(self, session_id: str, password: str,
+                     email: str) -> None:
+        """Mail a link to a new address, which becomes the user's by it.
+
+        The address of today is told at once, while a reset can still undo
+        everything. Raises NotSignedIn, WrongPassword unless the password is
+        the user's, InvalidInput for what is no address, and Throttled, as
+        each of these mails goes to a stranger. Whether somebody has the new
+        address already, only its mailbox learns.
+        """
+        _, user = self._live_session(session_id)
+        self._validate_email(email)
+        wanted = canonical_email(email)
+        if wanted == user.email:
+            raise InvalidInput("email is your address already")
+        self._check_again(user, password)
+        self._throttle.admit(self._throttle.moves(
+            user.id, self.caller.network), self._time())
+        with self._recorded() as record:
+            if not self._db.change(User, _as_read(user), email=user.email):
+                raise WrongPassword()  # it was changed meanwhile
+            for table in (Outgoing, MailToken):  # the one asked for before
+                self._db.delete(table, user_id=user.id, purpose=CHANGE)
+            self._outbox.put(CHANGE, wanted, user.id)
+            self._outbox.put(CHANGE_REQUESTED, user.email, user.id, wanted)
+            record(Fact.EMAIL_REQUESTED, user.id)
 
     # -- Sessions
 
@@ -131,30 +282,38 @@ class Auth:
         opened = user and self._open_session(token, {"id": user.id})
         return token if opened else None
 
-    def log_in(self, email: str, password: str, user_agent: str = "",
-               network: str = "") -> str:
+    def log_in(self, email: str, password: str) -> str:
         """Open a session for whoever knows the password; return its token.
 
         The token is shown this once: only its digest is kept. Sessions on
-        other devices go on. A hash cheaper than today's cost is replaced.
-        Raises BadCredentials, naming a field only if it is missing.
+        other devices go on. A hash cheaper than today's cost or of an older
+        pepper is replaced. Raises BadCredentials, naming a field only if it
+        is missing, and NotVerified, to whoever knows the password.
         """
         _require(BadCredentials, email=email, password=password)
-        user = self._verified_user(email, password)
-        if user is None:
+        lanes = self._login_lanes(email)
+        self._throttle.admit(lanes, self._time())
+        user, right = self._check(email, password)
+        if user is None or not right:
+            self._record(Fact.LOGIN_REFUSED, user and user.id)
             raise BadCredentials()
-        verified = upgraded = user.hashed_password
-        if passwords.needs_rehash(verified, self.settings.bcrypt_cost):
+        self._demand_verified(user, lanes)
+        upgraded = user.hashed_password
+        if passwords.needs_rehash(upgraded, self.settings.bcrypt_cost,
+                                  self.settings.peppers):
             upgraded = self._hash(password)
         token = _generate_uuid()
-        if self._open_session(
-                token, {"id": user.id, "hashed_password": verified},
-                user_agent, network, hashed_password=upgraded):
-            return token
+        with self._recorded() as record:
+            if self._open_session(token, _as_read(user),
+                                  hashed_password=upgraded):
+                self._throttle.forgive(lanes)
+                self._greet_device(user)
+                record(Fact.SESSION_OPENED, user.id)
+                return token
         # The stored hash changed since we verified it. A reset that just
         # ended all sessions must not be followed by one of its old password,
         # so start again with what is stored now.
-        return self.log_in(email, password, user_agent, network)
+        return self.log_in(email, password)
 
     def get_user_from_session_id(
             self, session_id: Optional[str]) -> Optional[User]:
@@ -213,9 +372,10 @@ class Auth:
         """Sign the user out on every device; silent for an unknown id."""
         if type(user_id) is not int:  # True would be user 1
             return
-        with self._db.transaction():
+        with self._recorded() as record:
             self._db.change(User, {"id": user_id}, session_id=None)
-            self._db.delete(Session, user_id=user_id)
+            if self._db.delete(Session, user_id=user_id):
+                record(Fact.SESSION_ENDED, user_id)
 
     # -- Passwords
 
@@ -230,16 +390,26 @@ class Auth:
         """
         session, user = self._live_session(session_id)
         passwords.validate_password(new_password, "new_password")
+        self._refuse_weak(new_password, user.email, "new_password")
         self._check_again(user, current_password, "current_password")
         hashed, token = self._hash(new_password), _generate_uuid()
-        with self._db.transaction():
-            if not self._replace_password(
-                    {"id": user.id, "hashed_password": user.hashed_password},
-                    hashed):
+        with self._recorded() as record:
+            if not self._replace_password(user, _as_read(user), hashed):
                 raise WrongPassword()  # it was changed meanwhile
             self._open_session(token, {"id": user.id}, session.user_agent,
                                session.network)
+            self._devices.remember(self.caller, user.id, self._time())
+            record(Fact.PASSWORD_CHANGED, user.id)
         return token
+
+    def request_reset(self, email: str) -> None:
+        """Mail a reset link to an address, if it has an account.
+
+        Says nothing of whether it has: the request is the same, and the
+        sender finds out later (docs/security.md#enumeration). Raises
+        InvalidInput for what is no address.
+        """
+        self._request_mail(RESET, Fact.RESET_REQUESTED, email)
 
     def get_reset_password_token(self, email: str) -> str:
         """Return a token that sets a new password once, before it ends.
@@ -251,17 +421,7 @@ class Auth:
         user = self._find_user(email)
         if user is None:
             raise UnknownEmail()
-        token = _generate_uuid()
-        digest = tokens.digest(token)
-        with self._db.transaction():
-            if not self._db.change(User, {"id": user.id}, reset_token=digest):
-                raise UnknownEmail()
-            self._db.delete(MailToken, user_id=user.id, purpose=RESET)
-            self._db.add(MailToken(
-                digest=digest, user_id=user.id, purpose=RESET,
-                email=user.email,
-                expires_at=self._time() + self.settings.reset_token_life))
-        return token
+        return self._proofs.issue(user, RESET, user.email)
 
     def update_password(self, reset_token: str, password: str) -> None:
         """Set the password of whoever holds this reset token.
@@ -286,14 +446,70 @@ class Auth:
         """
         _require(ResetRefused, reset_token=reset_token, new_password=password)
         passwords.validate_password(password, "new_password")
-        digest, user = self._reset_owner(reset_token)
+        # Before the hash, so that a bad token costs nothing.
+        found, user = self._proofs.find(reset_token, (RESET,), ResetRefused)
         if email and canonical_email(email) != user.email:
             raise ResetRefused("reset_token is not for this email")
+        self._refuse_weak(password, user.email, "new_password")
         hashed = self._hash(password)
-        if not self._replace_password(
-                {"id": user.id, "reset_token": digest}, hashed):
-            raise ResetRefused()
+        with self._recorded() as record:
+            if not self._replace_password(
+                    user, {"id": user.id, "reset_token": found.digest},
+                    hashed):
+                raise ResetRefused()
+            self._prove_mailbox(user.id, user.email)
+            record(Fact.PASSWORD_RESET, user.id)
         return user
+
+    # -- Keeping it running
+
+    def deliver_mail(self) -> int:
+        """Send the mails that are due; return how many were dealt with.
+
+        Any number of processes may. What fails is tried again later.
+        """
+        return self._outbox.deliver()
+
+    def revive_mail(self) -> int:
+        """Make the mails that were given up due again; return how many."""
+        return self._outbox.revive()
+
+    def sweep(self) -> None:
+        """Delete what is over: sessions, tokens, counts, devices, old facts.
+
+        Nothing depends on it but the size of the database.
+        """
+        now = self._time()
+        self._throttle.forget_old(now)
+        self._db.delete(Session, (Session.expires_at <= now) | (
+            Session.seen_at <= now - self.settings.session_idle))
+        self._db.delete(MailToken, MailToken.expires_at <= now)
+        self._db.delete(Entry, Entry.at <= now - self.settings.audit_life)
+        self._devices.forget_old(now)
+
+    def warnings(self) -> List[str]:
+        """Return what a deployer should look at, each a sentence."""
+        waiting, stuck, given_up = self._outbox.counts()
+        found = []
+        if stuck:
+            found.append("{} mails were tried and not taken: the log says "
+                         "why, as mail.delayed.".format(stuck))
+        if given_up:
+            found.append("{} mails were given up: mend MAIL_URL, then run "
+                         "`flask mail retry`.".format(given_up))
+        if waiting > MANY_MAILS:
+            found.append("{} mails wait: is somebody sending them?".format(
+                waiting))
+        recent = (Entry.at > self._time() - DAY) & (Entry.network != "")
+        seen = self._db.find_all(Entry, recent, limit=MANY_REQUESTS)
+        if len(seen) == MANY_REQUESTS and not self.settings.trusted_proxies \
+                and not self._db.find_all(
+                    Entry, recent, Entry.network != seen[0].network, limit=1):
+            found.append(
+                "Every recent request came from {}: if a proxy stands in "
+                "front, set TRUSTED_PROXIES, or all visitors share one count "
+                "of attempts.".format(seen[0].network))
+        return found
 
     def close(self) -> None:
         """Give back the database connections; the next verb opens new."""
@@ -305,9 +521,43 @@ class Auth:
         """Return the current second."""
         return int(self._now())
 
+    def _recorded(self) -> ContextManager[Record]:
+        """Do several things together, and record what they were.
+
+        The block is one transaction, and is given a function that takes a
+        fact, a user's id and a detail.
+        """
+        return self._trail.recorded(self._time(), self.caller)
+
+    def _record(self, fact: Fact, user_id: Optional[int] = None,
+                detail: str = "") -> None:
+        """Record a fact that changed nothing else."""
+        with self._recorded() as record:
+            record(fact, user_id, detail)
+
     def _hash(self, password: str) -> str:
-        """Hash at the configured cost, as the text that is stored."""
-        return _hash_password(password, self.settings.bcrypt_cost).decode()
+        """Hash as configured, as the text that is stored."""
+        return _hash_password(password, self.settings.bcrypt_cost,
+                              self.settings.peppers).decode()
+
+    def _validate_email(self, email: str) -> None:
+        """Raise InvalidInput for what cannot be an address in this mode."""
+        validate_email(email)
+        if self.settings.production:
+            validate_mailable(email)
+
+    def _refuse_weak(self, password: str, email: str,
+                     field: str = "password") -> None:
+        """Raise WeakPassword for one that is easily guessed, in production.
+
+        Leaning on the service's name or the user's address counts as such.
+        """
+        if self.settings.production:
+            named = " ".join((canonical_email(email), self.settings.public_url,
+                              self.settings.service_name))
+            passwords.refuse_weak(
+                password, self.settings.password_min,
+                set(re.findall(r"[^\W_]+", named)) - COMMON_LABELS, field)
 
     def _find_user(self, email: object) -> Optional[User]:
         """Return the user of an address, or None for whatever is not one."""
@@ -317,22 +567,22 @@ class Auth:
         except (InvalidInput, NoResultFound):
             return None
 
-    def _verified_user(self, email: object,
-                       password: str) -> Optional[User]:
-        """Return the user whose address and password these are, or None.
+    def _check(self, email: object,
+               password: str) -> Tuple[Optional[User], bool]:
+        """Return the user of an address, and whether the password is theirs.
 
         One hash for every password that could be one, known address or not.
         What cannot be a password is refused before either is looked at
         (docs/security.md#timing).
         """
         if not passwords.is_valid_password(password):
-            return None
+            return None, False
         cost = self.settings.bcrypt_cost
         user = self._find_user(email)
         hashed = (user.hashed_password if user
                   else passwords.unmatchable_hash(cost))
-        return user if passwords.verify_password(
-            password, hashed, cost) else None
+        return user, passwords.verify_password(
+            password, hashed, cost, self.settings.peppers)
 
     def _check_again(self, user: User, password: str,
                      field: str = "password") -> None:
@@ -340,33 +590,116 @@ class Auth:
 
         Verifies the very hash that was read, so that what follows can be
         conditional on it. Raises WrongPassword, naming the field if it is
-        missing.
+        missing; whoever holds a stolen session has few guesses.
         """
         _require(WrongPassword, **{field: password})
+        lanes = [self._throttle.confirm(user.id)]
+        self._throttle.admit(lanes, self._time())
         if not (passwords.is_valid_password(password)
                 and passwords.verify_password(
                     password, user.hashed_password,
-                    self.settings.bcrypt_cost)):
+                    self.settings.bcrypt_cost, self.settings.peppers)):
+            self._record(Fact.PASSWORD_REFUSED, user.id)
             raise WrongPassword()
+        self._throttle.forgive(lanes)
 
-    def _replace_password(self, match: Dict[str, Any], hashed: str) -> bool:
+    def _demand_verified(self, user: User, lanes: Lanes) -> None:
+        """Raise NotVerified if the mode asks for a proof that is missing.
+
+        The password was right, so it is no failure to be counted.
+        """
+        if not self.settings.demands_verified:
+            return
+        account = self._db.find(Account, user_id=user.id)
+        if account is None or account.verified_at is None:
+            self._throttle.forgive(lanes)
+            self._record(Fact.LOGIN_REFUSED, user.id, "not verified")
+            raise NotVerified()
+
+    def _login_lanes(self, email: object) -> Lanes:
+        """Return the lanes in which a sign-in counts.
+
+        A device that its owner has used before has one of its own, so that
+        nobody else's guesses shut it out (docs/security.md#throttling). What
+        is no address has none, and all of that counts as one.
+        """
+        address = ""
+        with suppress(InvalidInput):
+            validate_email(email)
+            address = canonical_email(str(email))
+        if self._devices.knows(self.caller, address, self._time()):
+            return [self._throttle.device(tokens.digest(self.caller.device))]
+        return self._throttle.network("login", self.caller.network) + [
+            self._throttle.account(address)]
+
+    def _greet_device(self, user: User) -> None:
+        """Remember the caller's browser, and mail the user of a new one.
+
+        Not of the very first, which is theirs for all we can know.
+        """
+        known = self._devices.knows(self.caller, user.email, self._time())
+        others = self._devices.remember(self.caller, user.id, self._time())
+        if self.settings.new_device_mail and others and not known:
+            self._outbox.put(
+                NEW_DEVICE, user.email, user.id, "{}, {}".format(
+                    self.caller.user_agent[:180] or "unknown browser",
+                    self.caller.network or "unknown network"))
+
+    def _request_mail(self, purpose: str, fact: Fact, email: str) -> None:
+        """Put a mail that anybody may ask for into the outbox."""
+        _require(InvalidInput, email=email)
+        self._validate_email(email)
+        self._throttle.admit(self._throttle.network(
+            "mail", self.caller.network), self._time())
+        with self._recorded() as record:
+            self._outbox.put(purpose, canonical_email(email))
+            record(fact)
+
+    def _move(self, user: User, email: str) -> None:
+        """Give a user another address; raise EmailTaken if it has a user.
+
+        Tokens that were mailed to the old one die (Keycloak #26815).
+        """
+        self._db.update_user(user.id, email=email, reset_token=None)
+        self._db.delete(MailToken, user_id=user.id)
+        self._outbox.put(EMAIL_CHANGED, user.email, user.id, email)
+
+    def _prove_mailbox(self, user_id: int, email: str) -> None:
+        """Note that the caller reads the mailbox of a user.
+
+        So the address is verified, guesses of strangers count no longer, and
+        this browser is the owner's (docs/security.md#mailbox). Not in
+        development, where a token proves nothing: it is handed to anybody.
+        """
+        if self.settings.production:
+            self._db.change(
+                Account, {"user_id": user_id, "verified_at": None},
+                verified_at=self._time())
+            self._throttle.forgive([self._throttle.account(email),
+                                    self._throttle.confirm(user_id)])
+            self._devices.remember(self.caller, user_id, self._time())
+
+    def _replace_password(self, user: User, match: Dict[str, Any],
+                          hashed: str) -> bool:
         """Set the password hash of the user that matches, and start afresh.
 
-        Every session ends, and every mailed token dies. The first statement
-        is the condition: of several callers with one token or one old hash,
-        one gets True, and for the others nothing changes
-        (docs/security.md#races).
+        Every session ends, every mailed token and every known device is
+        forgotten, a change of address that is under way is off, and the owner
+        gets a mail. The first statement is the condition: of several callers
+        with one token or one old hash, one gets True, and for the others
+        nothing changes (docs/security.md#races).
         """
-        user_id = match["id"]
         with self._db.transaction():
             won = self._db.change(
                 User, match, hashed_password=hashed, reset_token=None,
                 session_id=None) == 1
             if won:
-                self._db.change(Account, {"user_id": user_id},
+                self._db.change(Account, {"user_id": user.id},
                                 password_changed_at=self._time())
-                self._db.delete(MailToken, user_id=user_id)
-                self._db.delete(Session, user_id=user_id)
+                for table in (MailToken, Session, Device):
+                    self._db.delete(table, user_id=user.id)
+                self._db.delete(Outgoing, user_id=user.id, purpose=CHANGE)
+                self._outbox.put(PASSWORD_CHANGED, user.email, user.id)
         return won
 
     def _open_session(self, token: str, match: Dict[str, Any],
@@ -384,7 +717,8 @@ class Auth:
             self._db.add(Session(
                 user_id=match["id"], digest=digest, opened_at=now,
                 seen_at=now, expires_at=now + self.settings.session_absolute,
-                user_agent=user_agent[:250], network=network[:64]))
+                user_agent=(user_agent or self.caller.user_agent)[:250],
+                network=(network or self.caller.network)[:64]))
             self._drop_surplus(match["id"])
         return True
 
@@ -401,12 +735,14 @@ class Auth:
 
     def _end_sessions(self, user: User, handles: Iterable[int]) -> int:
         """End those of a user's sessions, and return how many there were."""
-        with self._db.transaction():
+        with self._recorded() as record:
             ended = sum(self._db.delete(Session, id=handle, user_id=user.id)
                         for handle in handles)
             left = self._db.find_all(Session, user_id=user.id)
             self._db.change(User, {"id": user.id},
                             session_id=left[-1].digest if left else None)
+            if ended:
+                record(Fact.SESSION_ENDED, user.id)
         return ended
 
     def _live(self, sessions: List[Session]) -> List[Session]:
@@ -441,18 +777,13 @@ class Auth:
             with suppress(Unavailable):
                 self._db.change(Session, {"id": session.id}, seen_at=now)
 
-    def _reset_owner(self, reset_token: object) -> Tuple[str, User]:
-        """Return a live reset token's digest and its user.
 
-        Looked up before the hash, so that a bad token costs nothing.
-        """
-        digest = tokens.presented_digest(reset_token)
-        found = self._db.find(
-            MailToken, digest=digest, purpose=RESET) if digest else None
-        user = found and self._db.find(User, id=found.user_id)
-        if not (found and user) or self._time() >= found.expires_at:
-            raise ResetRefused()
-        return found.digest, user
+def _as_read(user: User) -> Dict[str, Any]:
+    """Return what matches this user as long as the password is the same.
+
+    What follows a check of the password must not happen under another.
+    """
+    return {"id": user.id, "hashed_password": user.hashed_password}
 
 
 def _require(error: Type[AuthError], **values: object) -> None:

@@ -104,16 +104,22 @@ class DB:
     def update_user(self, user_id: int, **values: Any) -> None:
         """Change attributes of one user, all or none of them.
 
-        Raises ValueError for a name that is no column of users, and
-        NoResultFound for an unknown id.
+        Raises ValueError for a name that is no column of users,
+        NoResultFound for an unknown id, and EmailTaken, a ValueError too, for
+        the address of somebody else.
         """
         for name in values:
             if name not in User.__table__.columns:
                 raise ValueError("{} is not a user attribute".format(name))
-        with self.transaction():
-            self.find_user_by(id=user_id)
-            if values:
-                self.change(User, {"id": user_id}, **_canonical(values))
+        try:
+            with self.transaction():
+                self.find_user_by(id=user_id)
+                if values:
+                    self.change(User, {"id": user_id}, **_canonical(values))
+        except IntegrityError as error:
+            if "email" not in values:
+                raise
+            raise EmailTaken(values["email"]) from error
 
     # -- The vocabulary for every table
 
@@ -135,17 +141,30 @@ class DB:
             work.flush()
         return row
 
+    def add_missing(self, row: Any) -> None:
+        """Save a row unless there is one with its key."""
+        values = {each.key: getattr(row, each.key)
+                  for each in row.__table__.columns}
+        with self._work(writes=True) as work:
+            work.execute(row.__table__.insert().prefix_with("OR IGNORE"),
+                         values)
+
     def find(self, table: Type[Row], **match: Any) -> Optional[Row]:
         """Return the row that matches, or None; match on unique columns."""
         with self._work() as work:
             row: Optional[Row] = work.query(table).filter_by(**match).first()
         return row
 
-    def find_all(self, table: Type[Row], **match: Any) -> List[Row]:
-        """Return the rows that match, in the order of their keys."""
+    def find_all(self, table: Type[Row], *conditions: Any,
+                 limit: Optional[int] = None, **match: Any) -> List[Row]:
+        """Return the rows that match, in the order of their keys.
+
+        A condition is a comparison with a column, as in `Entry.at < now`.
+        """
         with self._work() as work:
-            rows: List[Row] = work.query(table).filter_by(**match).order_by(
-                *inspect(table).primary_key).all()
+            rows: List[Row] = work.query(table).filter(
+                *conditions).filter_by(**match).order_by(
+                *inspect(table).primary_key).limit(limit).all()
         return rows
 
     def find_session(self, digest: str) -> Optional[Tuple[Session, User]]:
@@ -157,25 +176,26 @@ class DB:
         return None if found is None else (found[0], found[1])
 
     def change(self, table: Type[Row], match: Dict[str, Any],
-               **values: Any) -> int:
+               *conditions: Any, **values: Any) -> int:
         """Set values in the rows that match, and return how many there were.
 
         One statement, so that compare-and-set is `change(...) == 1`: of any
         number of callers who match the old value, one wins.
         """
         with self._work(writes=True) as work:
-            return int(work.query(table).filter_by(**match).update(
-                values, synchronize_session=False))
+            return int(work.query(table).filter(*conditions).filter_by(
+                **match).update(values, synchronize_session=False))
 
-    def delete(self, table: Type[Row], **match: Any) -> int:
+    def delete(self, table: Type[Row], *conditions: Any,
+               **match: Any) -> int:
         """Delete the rows that match, and return how many there were.
 
         One statement: of any number of callers who delete the same row, one
         gets 1 and the others 0.
         """
         with self._work(writes=True) as work:
-            return int(work.query(table).filter_by(**match).delete(
-                synchronize_session=False))
+            return int(work.query(table).filter(*conditions).filter_by(
+                **match).delete(synchronize_session=False))
 
     def close(self) -> None:
         """Give back every connection; the next verb opens new ones."""

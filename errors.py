@@ -40,6 +40,15 @@ class InvalidInput(AuthError, ValueError):
     default = "the input is not valid"
 
 
+class WeakPassword(InvalidInput):
+    """Raised when a new password breaks a rule of the production mode.
+
+    The message says which rule and why (NIST SP 800-63B-4, 3.1.1.2).
+    """
+
+    code = "weak_password"
+
+
 class EmailTaken(AuthError, ValueError):
     """Raised when the address belongs to an account already.
 
@@ -68,6 +77,33 @@ class BadCredentials(AuthError):
 
     code = "bad_credentials"
     default = "wrong email or password"
+
+
+class NotVerified(AuthError):
+    """Raised when the password is right and the address not yet verified.
+
+    Told to nobody who does not know the password.
+    """
+
+    code = "not_verified"
+    default = ("verify your email first: open the link that was mailed to "
+               "you, or ask for a new one (POST /verify_email)")
+
+
+class Throttled(AuthError):
+    """Raised when something was tried too often, and before it is done.
+
+    The same for known and unknown addresses. `retry_after` is the number of
+    seconds after which the next try counts again.
+    """
+
+    code = "throttled"
+    default = "too many attempts, try again later"
+
+    def __init__(self, message: str = "", retry_after: int = 1) -> None:
+        """Keep how long to wait, in whole seconds, at least one."""
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class NotSignedIn(AuthError):
@@ -118,6 +154,17 @@ class ResetRefused(AuthError, ValueError):
     default = "reset_token is not valid"
 
 
+class VerificationRefused(AuthError):
+    """Raised when an address is confirmed without a valid token.
+
+    Unknown, used, replaced and expired tokens look alike, and so does one
+    for an address that somebody else has registered meanwhile.
+    """
+
+    code = "verification_refused"
+    default = "token is not valid"
+
+
 class DevelopmentOnly(AuthError):
     """Raised when the development mode is reached from elsewhere.
 
@@ -128,6 +175,17 @@ class DevelopmentOnly(AuthError):
     code = "development_only"
     default = ("this is the development mode, which answers only its own "
                "machine: set AUTH_ENV=production to serve others")
+
+
+class UnknownHost(AuthError):
+    """Raised when a request names a host that is not ours.
+
+    A name that points here without our doing is somebody's attempt to have
+    us answer, cache or link under it (CVE-2021-30185).
+    """
+
+    code = "unknown_host"
+    default = "this host is not served here"
 
 
 class CrossSite(AuthError):

@@ -14,18 +14,21 @@ from sqlalchemy import BigInteger, ForeignKey, Integer, String
 
 from user import EMAIL_MAX, Base, Column
 
-RESET = "reset"
+# What a mailed token is good for.
+RESET, VERIFY, CHANGE = "reset", "verify", "change"
 
+# So far behind its own past a clock is believed.
+SET_BACK = 86400
 # 64 bits, because 32 end in 2038.
 Seconds = BigInteger
 # The type of an id that grows with use; SQLite counts INTEGER only.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 
 
-def _owner(**options: Any) -> Any:
+def _owner(nullable: bool = False, **options: Any) -> Any:
     """Declare the column that names the user a row belongs to."""
     return Column(Integer, ForeignKey("users.id", ondelete="CASCADE"),
-                  nullable=False, **options)
+                  nullable=nullable, **options)
 
 
 class Account(Base):
@@ -71,9 +74,12 @@ class Session(Base):
 
         It ends `idle` seconds after it was last seen and, used or not, at
         `expires_at`. Asked at every look-up, because a sweeper that sleeps
-        must not keep a session alive (SuperTokens GHSA-w9fp-wv6g-pqv8).
+        must not keep a session alive (SuperTokens GHSA-w9fp-wv6g-pqv8). One
+        from the future was opened by a clock that ran ahead, and would last
+        for as much longer; up to a day may be a clock that was set back.
         """
-        return now < self.expires_at and now < self.seen_at + idle
+        return (self.opened_at - SET_BACK <= now < self.expires_at
+                and now < self.seen_at + idle)
 
 
 class MailToken(Base):
@@ -86,3 +92,68 @@ class MailToken(Base):
     purpose: str = Column(String(16), nullable=False)
     email: str = Column(String(EMAIL_MAX), nullable=False)
     expires_at: int = Column(Seconds, nullable=False)
+
+
+class Device(Base):
+    """A browser in which a user has signed in, or proved their mailbox.
+
+    It tries passwords on a count of its own, so that nobody else's guesses
+    keep its owner out (OWASP device cookies).
+    """
+
+    __tablename__ = "devices"
+
+    digest: str = Column(String(64), primary_key=True)
+    user_id: int = _owner(index=True)
+    seen_at: int = Column(Seconds, nullable=False)
+
+
+class Outgoing(Base):
+    """A mail that waits to be sent, written together with its cause.
+
+    It holds no token: the sender mints one at the moment of sending. `due_at`
+    is None once the sender has given up.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: int = Column(BigId, primary_key=True)
+    purpose: str = Column(String(32), nullable=False)
+    user_id: Optional[int] = _owner(nullable=True, index=True)
+    email: str = Column(String(EMAIL_MAX), nullable=False, index=True)
+    detail: str = Column(String(EMAIL_MAX), nullable=False)
+    queued_at: int = Column(Seconds, nullable=False)
+    due_at: Optional[int] = Column(Seconds, index=True)
+    tries: int = Column(Integer, nullable=False)
+
+
+class Attempt(Base):
+    """How often something was tried in one lane; see throttle.py."""
+
+    __tablename__ = "attempts"
+
+    key: str = Column(String(64), primary_key=True)
+    failures: int = Column(Integer, nullable=False)
+    first_at: int = Column(Seconds, nullable=False)
+    blocked_until: int = Column(Seconds, nullable=False)
+    expires_at: int = Column(Seconds, nullable=False, index=True)
+
+
+class Entry(Base):
+    """One fact that happened; rows are added and, once old, deleted.
+
+    Those of a user are deleted with the user; the log keeps its own line. No
+    foreign key: what happened to a user who is gone by now happened, too.
+    """
+
+    __tablename__ = "audit"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: int = Column(BigId, primary_key=True)
+    at: int = Column(Seconds, nullable=False, index=True)
+    fact: str = Column(String(32), nullable=False)
+    user_id: Optional[int] = Column(Integer, index=True)
+    network: str = Column(String(64), nullable=False)
+    request_id: str = Column(String(64), nullable=False)
+    detail: str = Column(String(EMAIL_MAX), nullable=False)

@@ -11,55 +11,82 @@ import os
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Callable, List, Mapping, Optional
+from typing import (
+    Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple)
+from urllib.parse import urlsplit
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 DEFAULT_DATABASE = "sqlite:///{}".format(
     Path(__file__).resolve().parent / "bienvenue.db")
-NOT_YET = (
-    "AUTH_ENV=production is not built in this release, and serving the "
-    "development mode to other people is unsafe: leave AUTH_ENV unset and "
-    "stay on this machine, or wait for the next release.")
+# What stands in for a secret wherever settings are shown.
+MASK = "***"
 
 
 class BadSettings(ValueError):
     """Raised at start when the environment cannot be served from.
 
     `problems` lists every complaint, each a sentence that says what to set,
-    so that one start is enough to learn them all.
+    so that one start is enough to learn them all. `settings` holds what could
+    be read, with the default in place of what could not.
     """
 
-    def __init__(self, problems: List[str]) -> None:
+    def __init__(self, problems: List[str], settings: Settings) -> None:
         """Keep the complaints and join them into one printable message."""
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.settings = settings
 
 
-def _environment(text: str) -> str:
-    """Return the mode; anything but the two known words fails closed."""
-    if text == "production":
-        raise ValueError(NOT_YET)
-    if text != "development":
-        raise ValueError("AUTH_ENV is development or production, not {!r}."
-                         .format(text))
+class Rate(NamedTuple):
+    """So many in so many seconds, written as in 30/5m."""
+
+    limit: int
+    seconds: int
+
+
+# -- Readers: from the text of a variable to a value, or a complaint
+
+Reader = Callable[[str, str], Any]
+UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY}
+
+
+def _text(_name: str, text: str) -> str:
+    """Return the text as it is."""
     return text
 
 
-def _database(text: str) -> str:
+def _title(name: str, text: str) -> str:
+    """Return a name that can stand in the header of a mail."""
+    if not re.match(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,60}\Z",
+                    text):
+        raise ValueError("{} is a name of up to 60 characters, on one line."
+                         .format(name))
+    return text
+
+
+def _environment(name: str, text: str) -> str:
+    """Return the mode; anything but the two known words fails closed."""
+    if text not in ("development", "production"):
+        raise ValueError("{} is development or production, not {!r}.".format(
+            name, text))
+    return text
+
+
+def _database(name: str, text: str) -> str:
     """Return the URL of a SQLite file, the one store of this release.
 
     An in-memory database is refused: each connection would get its own.
     """
     if not re.match(r"sqlite:///(?!:memory:|file:)[^?]+\Z", text):
         # The URL itself is not repeated: it may hold a password.
-        raise ValueError("DATABASE_URL names a SQLite file, "
-                         "as in sqlite:////var/lib/bienvenue/bienvenue.db.")
+        raise ValueError("{} names a SQLite file, as in sqlite:////var/lib/"
+                         "bienvenue/bienvenue.db.".format(name))
     return text
 
 
-def _whole(name: str, low: int, high: int) -> Callable[[str], int]:
+def _whole(low: int, high: int) -> Reader:
     """Build a reader of whole numbers from low to high, both included."""
-    def read(text: str) -> int:
+    def read(name: str, text: str) -> int:
         """Return the number, or complain in a sentence that names it."""
         if not re.match(r"[0-9]{1,9}\Z", text) \
                 or not low <= int(text) <= high:
@@ -69,23 +96,120 @@ def _whole(name: str, low: int, high: int) -> Callable[[str], int]:
     return read
 
 
-def _duration(name: str) -> Callable[[str], int]:
-    """Build a reader of durations such as 90s, 15m, 1h or 30d."""
-    units = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY}
-
-    def read(text: str) -> int:
-        """Return whole seconds, at least one."""
-        match = re.match(r"([1-9][0-9]{0,8})([smhd])\Z", text)
-        if match is None:
-            raise ValueError("{} is a duration such as 90s, 15m, 1h or 30d, "
-                             "not {!r}.".format(name, text))
-        return int(match.group(1)) * units[match.group(2)]
-    return read
+def _switch(name: str, text: str) -> bool:
+    """Return True for 1 and False for 0."""
+    if text not in ("0", "1"):
+        raise ValueError("{} is 0 or 1, not {!r}.".format(name, text))
+    return text == "1"
 
 
-def _from(name: str, default: Any, read: Callable[[str], Any] = str) -> Any:
-    """Declare a field: its environment variable, default and reader."""
-    return field(default=default, metadata={"name": name, "read": read})
+def _duration(name: str, text: str) -> int:
+    """Return the whole seconds of a duration such as 90s, 15m, 1h or 30d."""
+    match = re.match(r"([1-9][0-9]{0,8})([smhd])\Z", text)
+    if match is None:
+        raise ValueError("{} is a duration such as 90s, 15m, 1h or 30d, "
+                         "not {!r}.".format(name, text))
+    return int(match.group(1)) * UNITS[match.group(2)]
+
+
+def _rate(name: str, text: str) -> Rate:
+    """Return a rate such as 3/1h."""
+    match = re.match(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,8}[smhd])\Z", text)
+    if match is None:
+        raise ValueError("{} is a rate such as 30/5m or 3/1h, not {!r}."
+                         .format(name, text))
+    return Rate(int(match.group(1)), _duration(name, match.group(2)))
+
+
+def _origin(name: str, text: str) -> str:
+    """Return the origin of a URL that is nothing but one, in lower case."""
+    match = re.match(r"(https?://[a-z0-9.-]+(?::[0-9]{1,5})?)/?\Z", text, re.I)
+    if match is None:
+        raise ValueError("{} is where browsers reach the service, as in "
+                         "https://auth.example.com, without a path."
+                         .format(name))
+    scheme, _, place = match.group(1).lower().partition("://")
+    usual = {"http": ":80", "https": ":443"}[scheme]
+    # Browsers leave it out of Origin, too.
+    return "{}://{}".format(scheme, place[:-len(usual)] if place.endswith(
+        usual) else place)
+
+
+def _page(name: str, text: str) -> str:
+    """Return the URL of a page, to which a fragment can be added."""
+    if not re.match(r"https?://[^/\s#?]+(/[^\s#]*)?\Z", text):
+        raise ValueError("{} is the URL of a page, as in https://www.example."
+                         "com/account, without a fragment.".format(name))
+    return text
+
+
+def _hosts(name: str, text: str) -> FrozenSet[str]:
+    """Return the host names of a list separated by commas, in lower case."""
+    names = [each.strip().lower() for each in text.split(",")]
+    if not all(re.match(r"[a-z0-9.-]+\Z", each) for each in names):
+        raise ValueError("{} lists host names, as in auth.example.com,"
+                         "auth.internal, without a port.".format(name))
+    return frozenset(names)
+
+
+def _mail_server(name: str, text: str) -> str:
+    """Return the URL of a mail server; its password is not repeated."""
+    try:
+        parts = urlsplit(text)
+        good = (parts.scheme in ("smtp", "smtps") and parts.hostname
+                and (parts.port or 1) and parts.path in ("", "/")
+                and not parts.query and not parts.fragment)
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("{} names a mail server, as in smtps://user:password"
+                         "@mail.example.com or smtp://mail.example.com:587."
+                         .format(name))
+    return text
+
+
+def _address(name: str, text: str) -> str:
+    """Return the address that mail is sent from."""
+    if not re.match(r"[\w!#$%&'*+/=?^`{|}~.-]+@[a-z0-9-]+(\.[a-z0-9-]+)*\Z",
+                    text, re.I | re.A):
+        raise ValueError("{} is a plain address, as in auth@example.com."
+                         .format(name))
+    return text
+
+
+def _folder(name: str, text: str) -> str:
+    """Return the name of a folder that exists."""
+    if not Path(text).is_dir():
+        raise ValueError("{} names a folder, and there is none at {!r}."
+                         .format(name, text))
+    return text
+
+
+def _pepper(name: str, text: str) -> str:
+    """Return a key that nobody can guess; it is not repeated.
+
+    Without what would read differently in the list of PEPPER_OLD.
+    """
+    if not re.match(r"[!-+\--~]{32,}\Z", text):
+        raise ValueError("{} has at least 32 characters, none of them a blank "
+                         "or a comma, as from: python3 -c 'import secrets; "
+                         "print(secrets.token_urlsafe(32))'.".format(name))
+    return text
+
+
+def _peppers(name: str, text: str) -> Tuple[str, ...]:
+    """Return the keys of a list separated by commas."""
+    return tuple(_pepper(name, each.strip()) for each in text.split(","))
+
+
+def _from(name: str, default: Any, read: Reader = _text,
+          secret: bool = False) -> Any:
+    """Declare a field: its environment variable, default and reader.
+
+    A secret can be given as a file, by NAME_FILE, and is never shown.
+    """
+    return field(default=default, repr=not secret, metadata={
+        "name": name, "read": read, "secret": secret})
 
 
 @dataclass(frozen=True)
@@ -98,27 +222,94 @@ class Settings:
 
     # The switch between the exercise's contract and a safe service.
     env: str = _from("AUTH_ENV", "development", _environment)
+
     # Where accounts live; a file beside app.py so that a restart loses none.
-    database_url: str = _from("DATABASE_URL", DEFAULT_DATABASE, _database)
+    database_url: str = _from(
+        "DATABASE_URL", DEFAULT_DATABASE, _database, secret=True)
     # Loopback, because the development mode hands out reset tokens.
     host: str = _from("HOST", "127.0.0.1")
     # 5000 is where the exercise's tools look; macOS may hold it for AirPlay.
-    port: int = _from("PORT", 5000, _whole("PORT", 1, 65535))
+    port: int = _from("PORT", 5000, _whole(1, 65535))
+
+    # What browsers call us: the one origin that may ask for changes, the one
+    # host that is answered. Never taken from a request (CVE-2021-30185).
+    public_url: str = _from("PUBLIC_URL", "", _origin)
+    # More names that are answered: health checks, an internal address.
+    trusted_hosts: FrozenSet[str] = _from("TRUSTED_HOSTS", frozenset(), _hosts)
+    # How many proxies of ours stand in front. Of X-Forwarded-For only what
+    # they wrote is believed, so 0 means that the header is ignored.
+    trusted_proxies: int = _from("TRUSTED_PROXIES", 0, _whole(0, 10))
+    # The name in mails, and a word that no password may lean on.
+    service_name: str = _from("SERVICE_NAME", "Bienvenue", _title)
+
     # Each step doubles the cost of guessing and of signing in; 12 is about
     # 0.3 s on a 2026 core. OWASP's floor is 10; less is for tests only.
-    bcrypt_cost: int = _from("BCRYPT_COST", 12, _whole("BCRYPT_COST", 4, 16))
+    bcrypt_cost: int = _from("BCRYPT_COST", 12, _whole(4, 16))
+    # A key kept apart from the database makes its hashes useless to whoever
+    # copies them. Losing it means a reset for everybody.
+    pepper: str = _from("PEPPER", "", _pepper, secret=True)
+    # Peppers of before; each hash moves to the new one at the next sign-in.
+    pepper_old: Tuple[str, ...] = _from("PEPPER_OLD", (), _peppers,
+                                        secret=True)
+    # 15 where the password is all (NIST SP 800-63B-4, 3.1.1.2), 8 if a second
+    # factor stands in front. Production only.
+    password_min: int = _from("PASSWORD_MIN", 15, _whole(8, 64))
+
     # A forgotten device signs itself out (ASVS 7.3.1).
-    session_idle: int = _from(
-        "SESSION_IDLE", 7 * DAY, _duration("SESSION_IDLE"))
+    session_idle: int = _from("SESSION_IDLE", 7 * DAY, _duration)
     # Even a busy session ends, so a stolen one does (ASVS 7.3.2, NIST AAL1).
-    session_absolute: int = _from(
-        "SESSION_ABSOLUTE", 30 * DAY, _duration("SESSION_ABSOLUTE"))
+    session_absolute: int = _from("SESSION_ABSOLUTE", 30 * DAY, _duration)
     # Enough for every device of a person; more would be a thief's or a bug's.
-    sessions_per_user: int = _from(
-        "SESSIONS_PER_USER", 10, _whole("SESSIONS_PER_USER", 1, 1000))
+    sessions_per_user: int = _from("SESSIONS_PER_USER", 10, _whole(1, 1000))
     # Long enough to find the mail, short enough for a lost mailbox.
-    reset_token_life: int = _from(
-        "RESET_TOKEN_LIFE", HOUR, _duration("RESET_TOKEN_LIFE"))
+    reset_token_life: int = _from("RESET_TOKEN_LIFE", HOUR, _duration)
+    # A new user may read the mail tomorrow; it opens nothing by itself.
+    verify_token_life: int = _from("VERIFY_TOKEN_LIFE", DAY, _duration)
+
+    # Whether registering tells that an address is taken, which is friendlier
+    # and lets anybody ask who has an account. Production only.
+    reveal_registered: bool = _from("REVEAL_REGISTERED", False, _switch)
+    # Whether one must have read a mail of ours to sign in. Production only.
+    require_verified: bool = _from("REQUIRE_VERIFIED", True, _switch)
+
+    # The server that takes our mail: smtps:// is TLS from the start, smtp://
+    # turns to TLS before a word is said, except on this very machine.
+    mail_url: str = _from("MAIL_URL", "", _mail_server, secret=True)
+    # The sender of our mails; replies and bounces go there.
+    mail_from: str = _from("MAIL_FROM", "", _address)
+    # The page that mailed links open. It finds the token in the fragment,
+    # which no server and no log ever sees.
+    landing_url: str = _from("LANDING_URL", "", _page)
+    # Your own wording: a folder of templates that go before ours.
+    mail_templates: str = _from("MAIL_TEMPLATES", "", _folder)
+    # Whether the server sends mail itself; 0 leaves it to `flask mail send`.
+    mail_in_server: bool = _from("MAIL_IN_SERVER", True, _switch)
+    # How many mails of one kind a stranger may cause at one address.
+    mail_address_limit: Rate = _from(
+        "MAIL_ADDRESS_LIMIT", Rate(3, HOUR), _rate)
+    # Whether a sign-in from a new device is mailed to the user (ASVS 6.3.5).
+    new_device_mail: bool = _from("NEW_DEVICE_MAIL", False, _switch)
+
+    # Throttling, in production. Typing errors of an owner cost no wait;
+    login_free_failures: int = _from("LOGIN_FREE_FAILURES", 5, _whole(1, 50))
+    # then the waits double up to this;
+    login_longest_wait: int = _from("LOGIN_LONGEST_WAIT", 15 * MINUTE,
+                                    _duration)
+    # and after so many in a row only a reset helps (NIST, 3.2.2).
+    login_most_failures: int = _from("LOGIN_MOST_FAILURES", 100,
+                                     _whole(10, 100))
+    # One network that tries many accounts. Offices share an address.
+    login_network_limit: Rate = _from(
+        "LOGIN_NETWORK_LIMIT", Rate(30, 5 * MINUTE), _rate)
+    # How many reset and verification mails one network may ask for.
+    reset_network_limit: Rate = _from(
+        "RESET_NETWORK_LIMIT", Rate(20, HOUR), _rate)
+    # How many accounts one network may open.
+    register_network_limit: Rate = _from(
+        "REGISTER_NETWORK_LIMIT", Rate(20, HOUR), _rate)
+
+    # How long the record of what happened is kept; it names people.
+    audit_life: int = _from("AUDIT_LIFE", 90 * DAY, _duration)
 
     @classmethod
     def from_env(cls, environ: Optional[Mapping[str, str]] = None) -> Settings:
@@ -127,18 +318,162 @@ class Settings:
         Raises BadSettings with every complaint at once.
         """
         environ = os.environ if environ is None else environ
-        values, problems = {}, []
+        values: Dict[str, Any] = {}
+        problems: List[str] = []
         for each in fields(cls):
-            text = environ.get(each.metadata["name"], "")
+            name = each.metadata["name"]
             try:
+                text = (_secret(name, environ) if each.metadata["secret"]
+                        else environ.get(name, ""))
                 if text:
-                    values[each.name] = each.metadata["read"](text)
+                    values[each.name] = each.metadata["read"](name, text)
             except ValueError as problem:
                 problems.append(str(problem))
         settings = cls(**values)
-        if settings.session_idle > settings.session_absolute:
-            problems.append("SESSION_IDLE is not longer than "
-                            "SESSION_ABSOLUTE: lower the first.")
+        problems += _contradictions(settings)
+        if settings.production:
+            problems += _dangers(settings, environ, problems)
         if problems:
-            raise BadSettings(problems)
+            raise BadSettings(problems, settings)
         return settings
+
+    @property
+    def production(self) -> bool:
+        """Whether this is the safe mode, and not the exercise's contract."""
+        return self.env == "production"
+
+    @property
+    def reveals_registered(self) -> bool:
+        """Whether registering may tell that an address is taken."""
+        return self.reveal_registered or not self.production
+
+    @property
+    def demands_verified(self) -> bool:
+        """Whether nobody signs in before their address is verified."""
+        return self.require_verified and self.production
+
+    @property
+    def peppers(self) -> Tuple[str, ...]:
+        """The keys that hashes may need, today's first; "" is no key."""
+        return (self.pepper,) + self.pepper_old
+
+    @property
+    def links(self) -> str:
+        """The page that mailed links open."""
+        return self.landing_url or "http://localhost:{}/account".format(
+            self.port)
+
+    @property
+    def hosts(self) -> FrozenSet[str]:
+        """Every host name that is answered in production."""
+        return self.trusted_hosts | {urlsplit(self.public_url).hostname or ""}
+
+    def shown(self) -> Dict[str, str]:
+        """Return each setting as a person may see it, secrets masked.
+
+        Of a URL only the password is one.
+        """
+        shown = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.metadata["read"] is _duration:
+                value = _spelled(value)
+            name = each.metadata["name"]
+            shown[name] = _shown(name, value, each.metadata["secret"])
+        return shown
+
+
+def _contradictions(settings: Settings) -> List[str]:
+    """Return complaints about settings that make no sense together."""
+    problems = []
+    if settings.session_idle > settings.session_absolute:
+        problems.append("SESSION_IDLE is not longer than "
+                        "SESSION_ABSOLUTE: lower the first.")
+    if settings.login_free_failures > settings.login_most_failures:
+        problems.append("LOGIN_FREE_FAILURES is not more than "
+                        "LOGIN_MOST_FAILURES: lower the first.")
+    return problems
+
+
+def _dangers(settings: Settings, environ: Mapping[str, str],
+             said: List[str]) -> List[str]:
+    """Return what makes it unsafe to serve strangers.
+
+    What was complained of already is not said twice.
+    """
+    needed = {
+        "DATABASE_URL": (
+            settings.database_url != DEFAULT_DATABASE,
+            "where accounts live, outside of the code, as in "
+            "sqlite:////var/lib/bienvenue/bienvenue.db"),
+        "PUBLIC_URL": (
+            settings.public_url.startswith("https://"),
+            "where browsers reach the service, by TLS, as in "
+            "https://auth.example.com"),
+        "LANDING_URL": (
+            settings.landing_url.startswith("https://"),
+            "the page that mailed links open, by TLS, as in "
+            "https://www.example.com/account"),
+        "MAIL_URL": (
+            settings.mail_url, "the server that takes our mail, as in "
+            "smtps://user:password@mail.example.com"),
+        "MAIL_FROM": (
+            settings.mail_from, "the sender of our mails, as in "
+            "auth@example.com"),
+        "BCRYPT_COST": (
+            settings.bcrypt_cost >= 10, "10 or more, OWASP's floor")}
+    problems = ["Set {} to {}.".format(name, what)
+                for name, (good, what) in needed.items() if not good
+                and not any(each.startswith(name) for each in said)]
+    if environ.get("FLASK_DEBUG", "0").lower() not in ("", "0", "false"):
+        problems.append("Unset FLASK_DEBUG: its errors show the code and "
+                        "run what is typed into them.")
+    return problems
+
+
+def _secret(name: str, environ: Mapping[str, str]) -> str:
+    """Return a secret from its variable or from the file NAME_FILE names.
+
+    An environment is inherited and printed more easily than a file. The line
+    break at the end of the file is no part of the secret.
+    """
+    text, path = environ.get(name, ""), environ.get(name + "_FILE", "")
+    if not path:
+        return text
+    if text:
+        raise ValueError("{0} and {0}_FILE are both set: unset one.".format(
+            name))
+    try:
+        text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError):
+        raise ValueError("{}_FILE names a file that cannot be read: {!r}."
+                         .format(name, path)) from None
+    if not text:
+        raise ValueError("{}_FILE names an empty file: {!r}.".format(
+            name, path))
+    return text
+
+
+def _spelled(seconds: int) -> str:
+    """Return a duration in the largest unit that divides it."""
+    unit = max((size, name) for name, size in UNITS.items()
+               if seconds % size == 0)
+    return "{}{}".format(seconds // unit[0], unit[1])
+
+
+def _shown(name: str, value: Any, secret: bool) -> str:
+    """Return a value as text, spelled as in the environment.
+
+    Of a URL only the password is masked.
+    """
+    if isinstance(value, (frozenset, tuple)) and not isinstance(value, Rate):
+        value = ",".join(sorted(value))
+    if isinstance(value, Rate):
+        value = "{}/{}".format(value.limit, _spelled(value.seconds))
+    if isinstance(value, bool):
+        value = int(value)
+    if not secret or not value:
+        return str(value)
+    if name.endswith("_URL"):
+        return re.sub(r"(://[^:/]*:).*@", r"\1{}@".format(MASK), value)
+    return MASK

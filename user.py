@@ -96,3 +96,20 @@ def validate_email(email: object) -> None:
     if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
            for char in email):
         raise InvalidInput("email contains a character no address may have")
+
+
+def validate_mailable(email: str) -> None:
+    """Raise InvalidInput unless mail can be sent to this address.
+
+    By syntax alone; nobody is asked. The part before the @ is ASCII, because
+    many mail servers still take nothing else. One address is one recipient:
+    commas, quotes and angle brackets are refused (ASVS 1.3.11).
+    """
+    import email_validator  # slow to import, and production only
+
+    try:
+        email_validator.validate_email(
+            email, check_deliverability=False, allow_smtputf8=False)
+    except email_validator.EmailNotValidError as error:
+        raise InvalidInput("email is no address that mail can be sent to") \
+            from error

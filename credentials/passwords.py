@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Passwords: what may be one, how it is hashed and how it is checked.
 
-A stored hash has one of two forms:
+A stored hash has one of three forms:
 
-    $2b$12$...                  bcrypt of the password
-    hmac-sha384$2b$12$...       bcrypt of base64(HMAC-SHA-384(password))
+    $2b$12$...                     bcrypt of the password
+    hmac-sha384$2b$12$...          bcrypt of base64(HMAC-SHA-384(password))
+    hmac-sha384$3f9a01bc$2b$12$... the same, keyed with the pepper of this id
 
 The second is for what bcrypt alone gets wrong: beyond 72 bytes bcrypt 4
 forgets the tail and bcrypt 5 raises; and it repeats its key cyclically after
 a NUL, so that "pw" and "pw<NUL>pw" are one password to it. Base64 keeps NUL
-out of the digest (OWASP Password Storage Cheat Sheet, pre-hashing).
+out of the digest (OWASP Password Storage Cheat Sheet, pre-hashing). The third
+makes a copied table useless to whoever has no copy of the key.
 
 The bytes hashed are the UTF-8 of the password exactly as received (ASVS
 6.2.8); they are not normalised, because the card's tools check a stored hash
@@ -21,19 +23,28 @@ import base64
 import hashlib
 import hmac
 import re
-from typing import Optional
+import unicodedata
+from typing import Iterable, Optional, Sequence, Tuple
 
 import bcrypt
 
-from errors import InvalidInput
+from credentials.blocklist import is_common
+from errors import InvalidInput, WeakPassword
 
 PASSWORD_MAX = 1024
 DEFAULT_COST = 12
 # A hash from elsewhere may not choose a cost that takes minutes to check.
 _COST_MIN, _COST_MAX = 4, 16
-_BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}\Z")
+_STORED = re.compile(r"(hmac-sha384(?:\$(?P<pepper>[0-9a-f]{8}))?)?"
+                     r"(?P<bcrypt>\$2[aby]\$(?P<cost>[0-9]{2})"
+                     r"\$[./A-Za-z0-9]{53})\Z")
 _BCRYPT_BYTES = 72
 _PREHASHED = "hmac-sha384"
+# A shorter piece of a name is in half of all sentences.
+_WORD_MIN = 4
+# The keys that a hash may need, today's first; "" is no key.
+Peppers = Sequence[str]
+NO_PEPPER: Peppers = ("",)
 
 
 def validate_password(password: object, field: str = "password") -> None:
@@ -60,43 +71,76 @@ def is_valid_password(password: object) -> bool:
         return False
 
 
-def hash_password(password: str, cost: int = DEFAULT_COST) -> str:
-    """Return a freshly salted hash of a valid password, in either form.
+def refuse_weak(password: str, minimum: int, words: Iterable[str] = (),
+                field: str = "password") -> None:
+    """Raise WeakPassword, naming field and rule, for one easily guessed.
+
+    1. shorter than `minimum` characters, counted as a reader does: code
+       points of the composed form (NFC);
+    2. among the common ones, or made up of nothing (credentials/blocklist);
+    3. with one of these words in it, of four letters and more: the name of
+       the service, parts of the address (ASVS 6.2.11).
+    Nothing else: no rule of composition, no age (NIST SP 800-63B-4, 3.1.1.2).
+    """
+    spelled = unicodedata.normalize("NFC", password)
+    if len(spelled) < minimum:
+        raise WeakPassword(
+            "{} is shorter than {} characters: length is what makes guessing "
+            "slow, so take a sentence".format(field, minimum))
+    if is_common(password):
+        raise WeakPassword("{} is one of the common ones, which are tried "
+                           "first".format(field))
+    if any(len(word) >= _WORD_MIN and word.lower() in spelled.lower()
+           for word in words):
+        raise WeakPassword(
+            "{} contains your address or the name of this service, which are "
+            "tried first".format(field))
+
+
+def hash_password(password: str, cost: int = DEFAULT_COST,
+                  peppers: Peppers = NO_PEPPER) -> str:
+    """Return a freshly salted hash of a valid password, in any form.
 
     Costs 2**cost rounds: never call it inside a transaction.
     """
-    plain = _fits_bcrypt(password)
-    secret = password.encode() if plain else _prehash(password)
-    hashed = bcrypt.hashpw(secret, bcrypt.gensalt(cost)).decode("ascii")
-    return hashed if plain else _PREHASHED + hashed
+    pepper = peppers[0]
+    prefix, secret = "", password.encode()
+    if pepper or not _fits_bcrypt(password):
+        prefix, secret = _PREHASHED, _prehash(password, pepper)
+    if pepper:
+        prefix += "$" + pepper_id(pepper)
+    return prefix + bcrypt.hashpw(secret, bcrypt.gensalt(cost)).decode("ascii")
 
 
-def verify_password(password: str, hashed: str,
-                    cost: int = DEFAULT_COST) -> bool:
+def verify_password(password: str, hashed: str, cost: int = DEFAULT_COST,
+                    peppers: Peppers = NO_PEPPER) -> bool:
     """Tell whether a valid password has this stored hash.
 
     Always computes exactly one bcrypt hash, so that the time does not tell a
     damaged, empty or foreign hash from a good one: those are answered False,
-    after a hash of the given cost.
+    after a hash of the given cost. So is one whose pepper is not at hand.
     """
     # str(): SQLite gives back bytes where another program stored bytes.
-    scheme, _, rest = str(hashed).partition("$")
-    stored = "$" + rest
-    plain = scheme == "" and _fits_bcrypt(password)
-    secret = password.encode() if plain else _prehash(password)
-    if not (plain or scheme == _PREHASHED) or _cost_of(stored) is None:
-        stored = unmatchable_hash(cost)
+    stored, pepper = _parts(str(hashed), peppers)
+    plain = not str(hashed).startswith(_PREHASHED)
+    if stored is None or pepper is None \
+            or (plain and not _fits_bcrypt(password)):
+        stored, plain = unmatchable_hash(cost), False
+    secret = password.encode() if plain else _prehash(password, pepper or "")
     return bcrypt.checkpw(secret, stored.encode("ascii"))
 
 
-def needs_rehash(hashed: str, cost: int) -> bool:
-    """Tell whether a hash that was just verified is cheaper than it should be.
+def needs_rehash(hashed: str, cost: int,
+                 peppers: Peppers = NO_PEPPER) -> bool:
+    """Tell whether a hash that was just verified should be replaced.
 
-    One of a higher cost is left alone: lowering the setting must not weaken
-    what is stored.
+    Because it is cheaper than it should be, or of another pepper than
+    today's. One of a higher cost is left alone: lowering the setting must
+    not weaken what is stored.
     """
-    found = _cost_of(hashed[hashed.find("$"):])
-    return found is not None and found < cost
+    stored, pepper = _parts(hashed, peppers)
+    return stored is not None and (
+        int(stored[4:6]) < cost or pepper != peppers[0])
 
 
 def unmatchable_hash(cost: int) -> str:
@@ -109,22 +153,36 @@ def unmatchable_hash(cost: int) -> str:
     return "$2b${:02d}${}".format(cost, "." * 53)
 
 
+def pepper_id(pepper: str) -> str:
+    """Return the eight digits by which a stored hash names its pepper.
+
+    They tell nothing of a pepper of 32 random characters, and let another be
+    configured without a word about which is which.
+    """
+    return hmac.new(pepper.encode(), b"id", hashlib.sha256).hexdigest()[:8]
+
+
 def _fits_bcrypt(password: str) -> bool:
     """Tell whether bcrypt alone tells this password from all others."""
     return len(password.encode()) <= _BCRYPT_BYTES and "\0" not in password
 
 
-def _prehash(password: str) -> bytes:
-    """Return 64 characters that stand for the whole password.
+def _prehash(password: str, pepper: str) -> bytes:
+    """Return 64 characters that stand for the whole password."""
+    return base64.b64encode(hmac.new(
+        pepper.encode(), password.encode(), hashlib.sha384).digest())
 
-    The key is empty until a pepper is configured; what is stored says which.
+
+def _parts(hashed: str, peppers: Peppers) -> Tuple[
+        Optional[str], Optional[str]]:
+    """Return the bcrypt hash and the pepper of a stored hash.
+
+    None for a hash that is not safe to check, or a pepper nobody has.
     """
-    return base64.b64encode(
-        hmac.new(b"", password.encode(), hashlib.sha384).digest())
-
-
-def _cost_of(hashed: str) -> Optional[int]:
-    """Return the cost of a bcrypt hash that is safe to check, or None."""
-    match = _BCRYPT.match(hashed)
-    cost = int(match.group(1)) if match else 0
-    return cost if _COST_MIN <= cost <= _COST_MAX else None
+    match = _STORED.match(hashed)
+    if not match or not _COST_MIN <= int(match.group("cost")) <= _COST_MAX:
+        return None, None
+    named = match.group("pepper")
+    keys = [each for each in peppers if each and pepper_id(each) == named]
+    return match.group("bcrypt"), keys[0] if keys else (
+        None if named else "")

@@ -4,6 +4,7 @@
 `BLUEPRINTS` is what create_app() registers.
 """
 from routes.accounts import accounts
+from routes.emails import emails
 from routes.sessions import sessions
 
-BLUEPRINTS = (accounts, sessions)
+BLUEPRINTS = (accounts, emails, sessions)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Optional, Tuple, cast
+from typing import Any, Dict, List, Tuple, cast
 from urllib.parse import parse_qsl
 
-from flask import Response, current_app, request
+from flask import Response, current_app, g, request
 from werkzeug.exceptions import (
     BadRequest, RequestEntityTooLarge, UnsupportedMediaType)
 
 from auth import Auth
 from credentials.passwords import PASSWORD_MAX
+from devices import DEVICE_LIFE
 from errors import InvalidInput, NotSignedIn
 from user import EMAIL_MAX, User
 
-COOKIE = "session_id"
+# The contract's name for the session; browsers let nobody else set one that
+# starts with __Host-, not even a neighbour of the same domain.
+COOKIE, SAFE_COOKIE = "session_id", "__Host-session_id"
+# By which a browser tells that it was here before (OWASP device cookies).
+DEVICE_COOKIE = "__Host-device"
 # Every field any route reads fits several times over.
 MAX_BODY = 16 * 1024
 TOO_LARGE = "the body is larger than 16 KiB"
@@ -23,12 +28,17 @@ TOO_LARGE = "the body is larger than 16 KiB"
 # one is merely wrong, so its limit only keeps nonsense out.
 MAX_LENGTH = {"email": EMAIL_MAX, "password": PASSWORD_MAX,
               "current_password": PASSWORD_MAX, "new_password": PASSWORD_MAX,
-              "reset_token": 250}
+              "reset_token": 250, "token": 250}
+
+
+def service() -> Auth:
+    """Return the service behind the app that is answering."""
+    return cast(Auth, current_app.extensions["auth"])
 
 
 def auth() -> Auth:
-    """Return the service behind the app that is answering."""
-    return cast(Auth, current_app.extensions["auth"])
+    """Return the service as it acts for whoever is asking."""
+    return service().acting_for(g.caller)
 
 
 # -- Who is asking
@@ -44,8 +54,18 @@ def session_id() -> str:
         "Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
-    cookies = request.cookies.getlist(COOKIE)
+    return the_cookie(session_cookie_name())
+
+
+def the_cookie(name: str) -> str:
+    """Return the value of a cookie, "" unless there is exactly one."""
+    cookies = request.cookies.getlist(name)
     return cookies[0] if len(cookies) == 1 else ""
+
+
+def session_cookie_name() -> str:
+    """Return what the session cookie is called in this mode."""
+    return SAFE_COOKIE if service().settings.production else COOKIE
 
 
 def current_user() -> User:
@@ -61,16 +81,40 @@ def set_session(response: Response, token: str) -> Response:
 
     The browser forgets it when the session ends at the latest.
     """
-    response.set_cookie(
-        COOKIE, token, max_age=auth().settings.session_absolute,
-        httponly=True, samesite="Lax")
-    return response
+    _set_cookie(response, session_cookie_name(), token,
+                service().settings.session_absolute)
+    return keep_device(response)
 
 
 def clear_session(response: Response) -> Response:
-    """Make the browser forget its session."""
-    response.delete_cookie(COOKIE, httponly=True, samesite="Lax")
+    """Make the browser forget its session, and what it kept of ours.
+
+    In production with Clear-Site-Data (ASVS 14.3.1), but not its "cookies":
+    that would take those of every neighbour under the domain, and the one
+    by which this device is known.
+    """
+    settings = service().settings
+    _set_cookie(response, session_cookie_name(), "", 0)
+    if settings.production:
+        response.headers["Clear-Site-Data"] = '"cache", "storage"'
     return response
+
+
+def keep_device(response: Response) -> Response:
+    """Have the browser say from now on that it was here before."""
+    if g.caller.next_device:
+        _set_cookie(response, DEVICE_COOKIE, g.caller.next_device,
+                    DEVICE_LIFE)
+    return response
+
+
+def _set_cookie(response: Response, name: str, value: str,
+                seconds: int) -> None:
+    """Set a cookie that neither scripts nor pages of other sites use."""
+    response.set_cookie(
+        name, value, max_age=seconds, httponly=True, samesite="Lax",
+        secure=service().settings.production,
+        expires=None if seconds else 0)
 
 
 # -- What was sent

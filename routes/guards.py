@@ -1,20 +1,24 @@
 #!/usr/bin/env python3
 """What every request passes on its way in, and every answer on its way out.
 
-The order is the order of guard(): a name for the log, who may call at all,
-on whose behalf, and how much is said.
+The order is the order of guard(): who asks, whether they may call at all, on
+whose behalf, and how much is said.
 """
 from __future__ import annotations
 
 import re
 import uuid
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Dict, Optional, Union
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from errors import CrossSite, DevelopmentOnly
-from routes.common import MAX_BODY, TOO_LARGE
+from audit import Caller
+from credentials import tokens
+from errors import CrossSite, DevelopmentOnly, UnknownHost
+from routes.common import (
+    DEVICE_COOKIE, MAX_BODY, TOO_LARGE, service, the_cookie)
 
 HEADERS = {
     # Answers hold personal data and cookies (ASVS 14.3.2, CVE-2023-30861).
@@ -25,27 +29,76 @@ HEADERS = {
                                "form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
+    # What is answered depends on these, should anybody keep it after all.
+    "Vary": "Cookie, Authorization",
 }
+# Browsers come by TLS only, for a year to come (ASVS 3.4.1); production only.
+HSTS = "max-age=31536000; includeSubDomains"
+# All who come from no address that we understand count as one party.
+NOWHERE = "unknown"
 # What may be taken over from a proxy into our log and back into a header.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 SAFE_METHODS = ("GET", "HEAD")
 LOOPBACK_HOST = re.compile(
     r"(localhost|127\.0\.0\.1|\[::1\]|0\.0\.0\.0)(:[0-9]{1,5})?\Z", re.I)
+HOST = re.compile(r"([a-z0-9.-]+)(?::[0-9]{1,5})?\Z")
 FORWARDED = re.compile(r"(Forwarded|Via|X-Real-Ip|X-Forwarded-.*)\Z", re.I)
 
 
 def guard(app: Flask) -> None:
     """Put these checks and headers around every route of an app."""
-    for check in (name_request, refuse_strangers, refuse_other_sites,
-                  refuse_large_bodies):
+    for check in (name_caller, refuse_strangers, refuse_other_hosts,
+                  refuse_other_sites, refuse_large_bodies):
         app.before_request(check)
     app.after_request(add_headers)
 
 
-def name_request() -> None:
-    """Give the request an id, the caller's own if it is fit for a log."""
+def name_caller() -> None:
+    """Find out who asks: for the log, the record and the throttle.
+
+    The request has an id, the caller's own if it is fit for a log. A device
+    is known by its cookie, in production only.
+    """
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if REQUEST_ID.match(given) else str(uuid.uuid4())
+    settings = service().settings
+    known = settings.production
+    peer = request.remote_addr or ""
+    g.caller = Caller(
+        network=network_of(client_address(
+            peer, ",".join(request.headers.getlist("X-Forwarded-For")),
+            settings.trusted_proxies if known else 0)) or network_of(peer)
+        or NOWHERE,
+        user_agent=request.headers.get("User-Agent", ""),
+        request_id=g.request_id,
+        device=the_cookie(DEVICE_COOKIE) if known else "",
+        next_device=tokens.mint() if known else "")
+
+
+def client_address(peer: str, forwarded: str, hops: int) -> str:
+    """Return the address of the client that is `hops` proxies away.
+
+    Each proxy appends whom it heard from, so the last of our proxies wrote
+    the last entry, and what stands left of theirs is the client's own
+    invention (allauth 65.14.2). With fewer entries than proxies somebody
+    came around them; then the peer is all we know.
+    """
+    heard = [each.strip() for each in forwarded.split(",") if each.strip()]
+    return heard[-hops] if 0 < hops <= len(heard) else peer
+
+
+def network_of(address: str) -> str:
+    """Return what counts as one party: an IPv4 address, or an IPv6 /64.
+
+    "" for what is no address. A /64 is one household; counting its 2**64
+    addresses apart would be no count (better-auth CVE-2026-45364). IPv4
+    inside IPv6 is IPv4.
+    """
+    found = _parsed(address)
+    if found is None:
+        return ""
+    return str(found) if found.version == 4 else str(
+        ip_network((int(found), 64), strict=False))
 
 
 def refuse_strangers() -> None:
@@ -56,10 +109,26 @@ def refuse_strangers() -> None:
     name, or a web page could reach us through a name of its own (DNS
     rebinding; docs/security.md#development-mode).
     """
-    if not _is_loopback(request.remote_addr or "") \
+    if service().settings.production:
+        return
+    peer = _parsed(request.remote_addr or "")
+    if peer is None or not peer.is_loopback \
             or not LOOPBACK_HOST.match(request.host) \
             or any(FORWARDED.match(name) for name, _ in request.headers):
         raise DevelopmentOnly()
+
+
+def refuse_other_hosts() -> None:
+    """Answer in production under our own names only.
+
+    Links never depend on it, but a name that somebody else points at us is
+    no way to be reached (docs/security.md#hosts).
+    """
+    settings = service().settings
+    if settings.production:
+        match = HOST.match(request.host.lower())
+        if match is None or match.group(1) not in settings.hosts:
+            raise UnknownHost()
 
 
 def refuse_other_sites() -> None:
@@ -73,12 +142,15 @@ def refuse_other_sites() -> None:
     """
     if request.method in SAFE_METHODS:
         return
+    settings = service().settings
+    own = (settings.public_url if settings.production
+           else "http://" + request.host)
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
     if site is not None:
         ours = site in ("same-origin", "none")
     else:
-        ours = origin in (None, "http://" + request.host)
+        ours = origin in (None, own)
     if not ours:
         raise CrossSite()
 
@@ -91,16 +163,21 @@ def refuse_large_bodies() -> None:
 
 def add_headers(response: Response) -> Response:
     """Put the headers that no answer goes without."""
-    response.headers.update(HEADERS)
+    response.headers.update(headers_of(service().settings.production))
     response.headers["X-Request-ID"] = g.request_id
     return response
 
 
-def _is_loopback(address: str) -> bool:
-    """Tell whether a peer is this machine, IPv4 inside IPv6 included."""
+def headers_of(production: bool) -> Dict[str, str]:
+    """Return the headers of every answer in a mode."""
+    return dict(HEADERS, **{"Strict-Transport-Security": HSTS}
+                ) if production else HEADERS
+
+
+def _parsed(address: str) -> Optional[Union[IPv4Address, IPv6Address]]:
+    """Return an IP address, IPv4 inside IPv6 as IPv4; None if it is none."""
     try:
-        peer = ip_address(address)
+        found = ip_address(address)
     except ValueError:
-        return False
-    mapped = getattr(peer, "ipv4_mapped", None)
-    return (mapped or peer).is_loopback
+        return None
+    return getattr(found, "ipv4_mapped", None) or found

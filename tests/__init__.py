@@ -6,15 +6,19 @@ the service at the root of app.py a database and settings of its own, so that
 a run neither touches the developer's accounts nor obeys their environment.
 """
 import atexit
+import dataclasses
 import os
 import shutil
 import tempfile
 
+from settings import Settings
+
 _FOLDER = tempfile.mkdtemp(prefix="bienvenue-tests-")
 atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 
-for _name in ("AUTH_ENV", "HOST", "PORT", "SESSION_IDLE", "SESSION_ABSOLUTE",
-              "RESET_TOKEN_LIFE", "BASE_URL"):
-    os.environ.pop(_name, None)
+for _field in dataclasses.fields(Settings):
+    os.environ.pop(_field.metadata["name"], None)
+    os.environ.pop(_field.metadata["name"] + "_FILE", None)
+os.environ.pop("BASE_URL", None)
 os.environ["DATABASE_URL"] = "sqlite:///{}/card.db".format(_FOLDER)
 os.environ["BCRYPT_COST"] = "4"

@@ -2,8 +2,11 @@
 """Fixtures that speak the domain: a clock, a service, visitors, a server."""
 from __future__ import annotations
 
+import dataclasses
+import io
+import logging
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import hypothesis
 import pytest
@@ -11,8 +14,10 @@ import pytest
 from app import create_app
 from auth import Auth
 from db import DB
+from logs import JsonLines
 from settings import Settings
-from tests.helpers import Clock, Server, Visitor
+from tests.helpers import (
+    EMAIL, ORIGIN, PRODUCTION, STRONG, Clock, Mailbox, Server, Visitor)
 
 # The same examples in every run: a failure is the change's, not the day's.
 hypothesis.settings.register_profile(
@@ -59,6 +64,76 @@ def visitor(new_visitor: Callable[[], Visitor]) -> Visitor:
     """Somebody with a browser."""
     return new_visitor()
 
+
+# -- The production mode
+
+@pytest.fixture
+def safe_settings(settings: Settings) -> Settings:
+    """The production mode on the same file, with cheap hashes."""
+    changes: Any = PRODUCTION
+    return dataclasses.replace(settings, **changes)
+
+
+@pytest.fixture
+def mailbox() -> Mailbox:
+    """Where all mails of the production mode arrive."""
+    return Mailbox()
+
+
+@pytest.fixture
+def safe(db: DB, safe_settings: Settings, clock: Clock,
+         mailbox: Mailbox) -> Auth:
+    """The service in production, by the same clock."""
+    return Auth(db, safe_settings, clock, mailbox)
+
+
+@pytest.fixture
+def new_guest(safe: Auth) -> Callable[..., Visitor]:
+    """Somebody who visits the production mode, from an address if given."""
+    application = create_app(safe)
+    return lambda address="203.0.113.7": Visitor(
+        application.test_client(), ORIGIN, address)
+
+
+@pytest.fixture
+def guest(new_guest: Callable[..., Visitor]) -> Visitor:
+    """Somebody who visits the production mode."""
+    return new_guest()
+
+
+@pytest.fixture
+def visit(db: DB, safe_settings: Settings, clock: Clock,
+          mailbox: Mailbox) -> Callable[..., Visitor]:
+    """Somebody who visits the production mode under other settings."""
+    def arrive(address: str = "203.0.113.7", **changes: Any) -> Visitor:
+        """Return a visitor of the same store, with these changes."""
+        service = Auth(db, dataclasses.replace(safe_settings, **changes),
+                       clock, mailbox)
+        return Visitor(create_app(service).test_client(), ORIGIN, address)
+    return arrive
+
+
+@pytest.fixture
+def json_log() -> Iterator[io.StringIO]:
+    """The log as production writes it."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(JsonLines())
+    logging.root.addHandler(handler)
+    yield written
+    logging.root.removeHandler(handler)
+
+
+@pytest.fixture
+def member(guest: Visitor, safe: Auth, mailbox: Mailbox) -> Visitor:
+    """A guest with a verified account, not signed in, on a known device."""
+    guest.registers(EMAIL, STRONG)
+    safe.deliver_mail()
+    guest.asks("PUT", "/verify_email", token=mailbox.token(EMAIL))
+    return guest
+
+
+# -- Real servers
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[Callable[[], Server]]:

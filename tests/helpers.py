@@ -10,15 +10,26 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
+from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import urlencode
 
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from mail.transports import Mailer, Send
+
 ROOT = Path(__file__).resolve().parent.parent
 EMAIL, PASSWORD = "bob@me.com", "mySuperPwd"
+# What the production mode takes, and where it is reached.
+STRONG, STRONGER = "tartiflette au reblochon", "reblochon sans tartiflette"
+ORIGIN = "https://auth.example.com"
+PRODUCTION: Dict[str, str] = dict(
+    env="production", public_url=ORIGIN, mail_from="auth@example.com",
+    landing_url="https://www.example.com/account",
+    mail_url="smtps://mail.example.com")
 # Made up, and shaped like a token: no store has seen it.
 STRANGE_TOKEN = "123e4567-e89b-42d3-a456-426614174000"
 # What may never be looked up, because no token is like it.
@@ -48,16 +59,64 @@ class Clock:
         self.now += seconds
 
 
+class Mailbox(Mailer):
+    """Takes every mail, and shows it to whoever may read it.
+
+    `broken`, if set, is what the server fails with; `refuses`, if set, what
+    it says of a mail.
+    """
+
+    def __init__(self) -> None:
+        """Start empty, with all in order."""
+        self.mails: List[Tuple[str, EmailMessage]] = []
+        self.broken: Optional[Exception] = None
+        self.refuses: Optional[Exception] = None
+
+    @contextmanager
+    def connection(self) -> Iterator[Send]:
+        """Take mails, unless broken."""
+        if self.broken:
+            raise self.broken
+
+        def send(message: EmailMessage, email: str) -> None:
+            """Take one mail, unless it is refused."""
+            if self.refuses:
+                raise self.refuses
+            self.mails.append((email, message))
+        yield send
+
+    def subjects(self, email: str) -> List[str]:
+        """Return the subjects of all mails to an address, in order."""
+        return [str(message["Subject"]) for to, message in self.mails
+                if to == email]
+
+    def text(self, email: str) -> str:
+        """Return the text of the newest mail to an address."""
+        newest = [each for to, each in self.mails if to == email][-1]
+        body = newest.get_body(("plain",))
+        return str(body.get_content()) if body else ""
+
+    def token(self, email: str) -> str:
+        """Return the token in the link of the newest mail to an address."""
+        return link_token(self.text(email))
+
+
 class Visitor:
     """Somebody who uses the service through a browser that keeps cookies."""
 
-    def __init__(self, browser: FlaskClient) -> None:
-        """Use this browser, which nobody else does."""
+    def __init__(self, browser: FlaskClient, base_url: str =
+                 "http://localhost", address: str = "127.0.0.1") -> None:
+        """Use this browser, which nobody else does, from an address."""
         self.browser = browser
+        self._base_url = base_url
+        self._address = address
 
-    def asks(self, method: str, path: str, **data: str) -> TestResponse:
+    def asks(self, method: str, path: str, headers: Optional[
+            Dict[str, str]] = None, **data: str) -> TestResponse:
         """Send a form and return the answer."""
-        return self.browser.open(path, method=method, data=data)
+        return self.browser.open(
+            path, method=method, data=data, base_url=self._base_url,
+            headers=headers, environ_base={"REMOTE_ADDR": self._address})
 
     def registers(self, email: str = EMAIL,
                   password: str = PASSWORD) -> TestResponse:
@@ -87,6 +146,17 @@ class Visitor:
         """Set a new password with a token."""
         return self.asks("PUT", "/reset_password", email=email,
                          reset_token=reset_token, new_password=new_password)
+
+
+def link_token(text: str) -> str:
+    """Return the token in the link of a mail."""
+    return text.partition("#")[2].partition("=")[2].split()[0]
+
+
+def cookies_of(answer: TestResponse) -> Dict[str, str]:
+    """Return what an answer sets, by name: the value and its attributes."""
+    return {line.partition("=")[0]: line.partition("=")[2]
+            for line in answer.headers.getlist("Set-Cookie")}
 
 
 def session_cookie(answer: TestResponse) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 from flask import Flask
@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.serving import BaseWSGIServer
 
 from app import STATUS, create_app, index, listen
+from audit import Caller
 from auth import Auth
 from db import DB
 from errors import AuthError, EmailTaken, Unavailable
@@ -26,7 +27,8 @@ ROUTES = [
     ("DELETE", "/sessions"), ("GET", "/profile"), ("DELETE", "/profile"),
     ("GET", "/sessions"), ("DELETE", "/sessions/1"),
     ("DELETE", "/sessions/others"), ("GET", "/profile/export"),
-    ("PUT", "/password"),
+    ("PUT", "/password"), ("PUT", "/email"), ("POST", "/verify_email"),
+    ("PUT", "/verify_email"),
     ("POST", "/reset_password"), ("PUT", "/reset_password")]
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FOO"]
 ONLY_HERE = ("this is the development mode, which answers only its own "
@@ -120,16 +122,15 @@ class TestLogin:
     def test_notes_the_browser(self, registered: Visitor, auth: Auth,
                                monkeypatch: pytest.MonkeyPatch) -> None:
         """Its name and address, for the owner to recognise it by."""
-        noted: Dict[str, Any] = {}
+        noted: List[Caller] = []
 
-        def log_in(email: str, password: str, user_agent: str,
-                   network: str) -> str:
+        def acting_for(caller: Caller) -> Auth:
             """Keep what the route knows of the device."""
-            noted.update(user_agent=user_agent, network=network)
-            return STRANGE_TOKEN
-        monkeypatch.setattr(auth, "log_in", log_in)
+            noted.append(caller)
+            return auth
+        monkeypatch.setattr(auth, "acting_for", acting_for)
         registered.browser.post("/sessions", headers={"User-Agent": "Lynx"})
-        assert noted == {"user_agent": "Lynx", "network": "127.0.0.1"}
+        assert noted[0][:2] == ("127.0.0.1", "Lynx")
 
     def test_a_new_address_answers_as_a_wrong_password(
             self, registered: Visitor) -> None:

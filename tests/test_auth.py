@@ -9,6 +9,7 @@ from typing import Any, List
 import bcrypt
 import pytest
 
+from audit import Caller
 from auth import Auth
 from credentials import passwords, tokens
 from db import DB
@@ -215,7 +216,8 @@ class TestLogIn:
     def test_notes_the_device(self, auth: Auth, user: User, db: DB,
                               clock: Clock) -> None:
         """Cut to what its columns hold."""
-        token = auth.log_in(EMAIL, PASSWORD, "A" * 300, "127.0.0.1")
+        browser = auth.acting_for(Caller("127.0.0.1", "A" * 300))
+        token = browser.log_in(EMAIL, PASSWORD)
         session = db.find(Session, digest=tokens.digest(token))
         assert session is not None
         assert session.user_agent == "A" * 250
@@ -259,9 +261,9 @@ class TestLogIn:
         verify = passwords.verify_password
         reset_token = auth.get_reset_password_token(EMAIL)
 
-        def verify_then_reset(password: str, hashed: str, cost: int) -> bool:
+        def verify_then_reset(password: str, *how: Any) -> bool:
             """Let a reset happen between the check and the session."""
-            right = verify(password, hashed, cost)
+            right = verify(password, *how)
             monkeypatch.setattr(passwords, "verify_password", verify)
             auth.update_password(reset_token, "new")
             return right
@@ -675,10 +677,10 @@ class TestResetPassword:
         """The late one changes nothing: no session ends, the newer is good."""
         make, newer = passwords.hash_password, []
 
-        def make_and_replace(password: str, cost: int) -> str:
+        def make_and_replace(password: str, *how: Any) -> str:
             """Let the user ask again in the meantime."""
             newer.append(auth.get_reset_password_token(EMAIL))
-            return make(password, cost)
+            return make(password, *how)
         session = auth.create_session(EMAIL)
         with monkeypatch.context() as patched:
             patched.setattr(passwords, "hash_password", make_and_replace)
@@ -710,7 +712,8 @@ class TestChangePassword:
     def test_keeps_one_session_under_a_new_token(
             self, auth: Auth, user: User, db: DB) -> None:
         """On the same device, and users names it."""
-        phone = auth.log_in(EMAIL, PASSWORD, "Lynx", "127.0.0.1")
+        phone = auth.acting_for(Caller("127.0.0.1", "Lynx")).log_in(
+            EMAIL, PASSWORD)
         laptop = auth.log_in(EMAIL, PASSWORD)
         token = auth.change_password(phone, PASSWORD, "new")
         assert not any(map(auth.get_user_from_session_id, [phone, laptop]))
@@ -785,9 +788,9 @@ class TestDeleteAccount:
         verify, token = passwords.verify_password, auth.log_in(EMAIL, PASSWORD)
         reset_token = auth.get_reset_password_token(EMAIL)
 
-        def verify_then_reset(password: str, hashed: str, cost: int) -> bool:
+        def verify_then_reset(password: str, *how: Any) -> bool:
             """Let a reset happen between the check and the deletion."""
-            right = verify(password, hashed, cost)
+            right = verify(password, *how)
             auth.update_password(reset_token, "new")
             return right
         with monkeypatch.context() as patched:

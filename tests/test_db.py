@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from db import DB
 from errors import EmailTaken, Unavailable
-from models import Account, MailToken, Session
+from models import Account, Attempt, MailToken, Session
 from tests.helpers import EMAIL, ROOT, all_at_once
 from user import User
 
@@ -190,6 +191,21 @@ class TestUpdateUser:
         with pytest.raises(ValueError):
             db.update_user(user.id, **{name: "x"})
 
+    def test_address_of_somebody_else(self, db: DB) -> None:
+        """Refused, whatever its spelling, and nothing else is changed."""
+        db.add_user(EMAIL, HASH)
+        eve = db.add_user("eve@me.com", HASH)
+        with pytest.raises(EmailTaken):
+            db.update_user(eve.id, email=EMAIL.upper(), session_id="x")
+        assert db.find_user_by(id=eve.id).email == "eve@me.com"
+        assert db.find_user_by(id=eve.id).session_id is None
+
+    def test_another_constraint_is_no_taken_address(self, db: DB) -> None:
+        """It stays what it is: a mistake of ours."""
+        user = db.add_user(EMAIL, HASH)
+        with pytest.raises(IntegrityError):
+            db.update_user(user.id, hashed_password=None)
+
 
 class TestTransaction:
     """All or nothing."""
@@ -250,6 +266,28 @@ class TestVocabulary:
         db.add(session_of(other, "other"))
         found = db.find_all(Session, user_id=user.id)
         assert [each.id for each in found] == added
+
+    def test_find_all_by_comparison(self, db: DB) -> None:
+        """As many as are asked for, the first by key, and no other."""
+        users = [db.add_user(each, HASH) for each in ("a", "b", "c", "d")]
+        found = db.find_all(User, User.id > users[0].id, limit=2,
+                            hashed_password=HASH)
+        assert [each.email for each in found] == ["b", "c"]
+
+    def test_delete_by_comparison(self, db: DB) -> None:
+        """What the comparison leaves out stays."""
+        users = [db.add_user(each, HASH) for each in ("a", "b", "c")]
+        assert db.delete(User, User.id >= users[1].id, email="b") == 1
+        assert [each.email for each in db.find_all(User)] == ["a", "c"]
+
+    def test_add_missing_leaves_what_is_there(self, db: DB) -> None:
+        """Two who add the same key add one row, and neither fails."""
+        for failures in (1, 2):
+            db.add_missing(Attempt(key="k", failures=failures, first_at=3,
+                                   blocked_until=4, expires_at=5))
+        row, = db.find_all(Attempt)
+        assert (row.failures, row.first_at, row.blocked_until,
+                row.expires_at) == (1, 3, 4, 5)
 
     def test_find_session_with_its_user(self, db: DB) -> None:
         """Both rows of the one who holds it."""

@@ -40,6 +40,9 @@ ROUTES: Dict[Tuple[str, str], Tuple[str, ...]] = {
     ("POST", "/reset_password"): ("email",),
     ("PUT", "/reset_password"): ("email", "reset_token", "new_password"),
     ("PUT", "/password"): ("current_password", "new_password"),
+    ("PUT", "/email"): ("password", "email"),
+    ("POST", "/verify_email"): ("email",),
+    ("PUT", "/verify_email"): ("token",),
     ("DELETE", "/profile"): ("password",)}
 FIELDS = [(method, path, field) for (method, path), names in ROUTES.items()
           for field in names]
@@ -47,14 +50,17 @@ FIELDS = [(method, path, field) for (method, path), names in ROUTES.items()
 UNPROVEN = {
     ("POST", "/users"): 400, ("POST", "/sessions"): 401,
     ("POST", "/reset_password"): 403, ("PUT", "/reset_password"): 403,
-    ("PUT", "/password"): 403, ("DELETE", "/profile"): 403}
+    ("PUT", "/password"): 403, ("PUT", "/email"): 403,
+    ("POST", "/verify_email"): 400, ("PUT", "/verify_email"): 403,
+    ("DELETE", "/profile"): 403}
 # HEAD comes with GET; nothing else comes by itself.
 ALLOWED = {
     "/": {"GET", "HEAD"}, "/users": {"POST"},
     "/sessions": {"GET", "HEAD", "POST", "DELETE"},
     "/sessions/1": {"DELETE"}, "/sessions/others": {"DELETE"},
     "/profile": {"GET", "HEAD", "DELETE"}, "/password": {"PUT"},
-    "/profile/export": {"GET", "HEAD"}, "/reset_password": {"POST", "PUT"}}
+    "/profile/export": {"GET", "HEAD"}, "/reset_password": {"POST", "PUT"},
+    "/email": {"PUT"}, "/verify_email": {"POST", "PUT"}}
 
 
 class Case(NamedTuple):

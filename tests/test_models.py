@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models import Session
+from models import SET_BACK, Session
 
 IDLE, OPENED, EXPIRES = 100, 1000, 5000
 
@@ -17,12 +17,21 @@ class TestSessionIsLive:
         (OPENED - 3600, True)])
     def test_idle_end(self, now: int, live: bool) -> None:
         """It ends to the second, and not because a clock went back."""
-        session = Session(seen_at=OPENED, expires_at=EXPIRES)
+        session = Session(opened_at=OPENED, seen_at=OPENED,
+                          expires_at=EXPIRES)
         assert session.is_live(now, IDLE) is live
 
     @pytest.mark.parametrize("now, live", [
         (EXPIRES - 1, True), (EXPIRES, False)])
     def test_absolute_end(self, now: int, live: bool) -> None:
         """Use does not carry it over its end."""
-        session = Session(seen_at=now, expires_at=EXPIRES)
+        session = Session(opened_at=OPENED, seen_at=now, expires_at=EXPIRES)
+        assert session.is_live(now, IDLE) is live
+
+    @pytest.mark.parametrize("now, live", [
+        (OPENED - SET_BACK, True), (OPENED - SET_BACK - 1, False)])
+    def test_opened_in_the_future(self, now: int, live: bool) -> None:
+        """A clock that ran ahead by years leaves no session that lasts so."""
+        session = Session(opened_at=OPENED, seen_at=OPENED,
+                          expires_at=EXPIRES)
         assert session.is_live(now, IDLE) is live

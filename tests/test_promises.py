@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Dict, List, Tuple, Type
 
 import pytest
@@ -67,6 +68,16 @@ def test_readme_says_the_command(command: str) -> None:
     assert re.search(r"\b{}\b".format(command), page("README.md"))
 
 
+def test_readme_settings_for_production_are_enough(tmp_path: Path) -> None:
+    """Whoever follows that page has a service that starts, and is safe."""
+    pepper = tmp_path / "pepper"
+    pepper.write_text("p" * 32)
+    block = page("README.md").partition("```sh\n")[2].partition("```")[0]
+    environ = dict(line.split("=", 1) for line in block.splitlines())
+    environ["PEPPER_FILE"] = str(pepper)
+    assert Settings.from_env(environ).production
+
+
 def test_readme_names_files_that_exist() -> None:
     """A promise whose proof is missing is none."""
     named = re.findall(r"`([a-z_/]+\.py)`|\]\(([^)#:]+)\)", page("README.md"))
@@ -86,7 +97,7 @@ def test_code_cites_every_security_decision_and_no_other() -> None:
     """A reader of the line that matters finds its reason."""
     sources = [path.read_text(encoding="utf-8") for path in ROOT.glob("*.py")]
     sources += [path.read_text(encoding="utf-8")
-                for room in ("credentials", "routes")
+                for room in ("credentials", "mail", "routes")
                 for path in (ROOT / room).glob("*.py")]
     cited = re.findall(r"docs/security\.md#([a-z-]+)", "".join(sources))
     assert set(cited) == set(decisions())
@@ -142,11 +153,12 @@ def test_env_example_explains_the_setting(name: str) -> None:
 def test_env_example_shows_the_default(name: str) -> None:
     """Uncommenting a line changes nothing.
 
-    The database alone may be left empty: its default depends on the place
-    of app.py.
+    Left empty are those whose default is nothing, and the database, whose
+    default depends on the place of app.py.
     """
     value = settings_shown()[name][0]
-    assert value or name == "DATABASE_URL"
+    default = Settings().shown()[name]
+    assert value or not default or name == "DATABASE_URL"
     assert Settings.from_env({name: value}) == Settings()
 
 

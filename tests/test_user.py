@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import InvalidInput
-from user import User, canonical_email, validate_email
+from user import (
+    User, canonical_email, validate_email, validate_mailable)
 
 
 class TestUser:
@@ -104,6 +105,24 @@ class TestValidateEmail:
         """They split headers and log lines; NUL breaks PostgreSQL."""
         with pytest.raises(InvalidInput, match="no address may have"):
             validate_email(email)
+
+    @pytest.mark.parametrize("email", [
+        "bob@me.com", "bob+tag@me.co.uk", "o'hara@me.com",
+        "bob@m\u00fcnchen.de"], ids=ascii)
+    def test_mailable(self, email: str) -> None:
+        """What a mail server takes, production takes."""
+        validate_mailable(email)
+
+    @pytest.mark.parametrize("email", [
+        "hi", "bob@", "@me.com", "bob@localhost", "a@b.c, d@e.f",
+        "<bob@me.com>", "bob@me.com\n", "bob @me.com", "bob@me..com",
+        "b\u00f6b@me.com", "bob@[127.0.0.1]", '"bob"@me.com'], ids=ascii)
+    def test_not_mailable(self, email: str) -> None:
+        """One address, one recipient, and no header of its own (ASVS
+        1.3.11).
+        """
+        with pytest.raises(InvalidInput, match="mail can be sent"):
+            validate_mailable(email)
 
     def test_hostile_length_is_refused_before_any_work(self) -> None:
         """Nothing looks at a single character of an over-long address."""

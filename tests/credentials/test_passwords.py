@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Passwords: what may be one, its hash in either form, and one hash a check.
+"""Passwords: what may be one, its hash in each form, and one hash a check.
 
 bcrypt's own behaviour differs by version where these tests look; ours may
 not.
 """
 from __future__ import annotations
 
-from typing import Any, List
+import re
+import unicodedata
+from typing import Any, List, Tuple
 
 import bcrypt
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credentials import passwords
-from errors import InvalidInput
+from errors import InvalidInput, WeakPassword
 
 COST = 4
 HASH = passwords.hash_password("pw", COST)
@@ -25,6 +27,23 @@ KEPT = {
     "pw": "$2b$04$abcdefghijklmnopqrstuuyvPXIbu7xe6/CED2DzX8z6Si09MlzlW",
     "x" * 73: "hmac-sha384"
               "$2b$04$abcdefghijklmnopqrstuu0acEkUIPwIUINnFLq2Bje0Ibmq.iI3e"}
+PEPPER = "a first pepper of thirty-two chars"
+OTHER = "another pepper, thirty-two or more"
+# Made by openssl: the eight digits by which hashes name the two.
+IDS = {PEPPER: "6a3df36f", OTHER: "c187b0f1"}
+# What KEPT is under PEPPER, by another hand too.
+KEPT_PEPPERED = {
+    "pw": "hmac-sha384$6a3df36f"
+          "$2b$04$abcdefghijklmnopqrstuugl5smnAOpaZ1HgflxiJReXtS1lrWTHK",
+    "x" * 73: "hmac-sha384$6a3df36f"
+              "$2b$04$abcdefghijklmnopqrstuumKftK3ch0rXeknANbfQcnuyWQ6BGqSO"}
+PEPPERED = KEPT_PEPPERED["pw"]
+# What differs, and what bcrypt alone would take for the same.
+PAIRS = [
+    ("x" * 72, "x" * 73), ("x" * 73, "x" * 72), ("x" * 73, "x" * 74),
+    ("x" * 72 + "a", "x" * 72 + "b"), ("pw", "pw\0pw"), ("pw", "pw\0"),
+    ("pw\0pw", "pw"), ("pw\0a", "pw\0b"), ("\0", "\0\0"), ("pw", "pw "),
+    ("pw", "Pw"), ("\u00e9", "e\u0301")]
 DAMAGED = [
     "", "x", "pw", "$", "$2b$", HASH[:-1], HASH + "x", HASH + "\n",
     HASH + "\0", "$2b$03" + HASH[6:], "$2b$99" + HASH[6:],
@@ -120,11 +139,8 @@ class TestVerifyPassword:
         hashed = passwords.hash_password(password, COST)
         assert passwords.verify_password(password, hashed, COST) is True
 
-    @pytest.mark.parametrize("stored, presented", [
-        ("x" * 72, "x" * 73), ("x" * 73, "x" * 72), ("x" * 73, "x" * 74),
-        ("x" * 72 + "a", "x" * 72 + "b"), ("pw", "pw\0pw"), ("pw", "pw\0"),
-        ("pw\0pw", "pw"), ("pw\0a", "pw\0b"), ("\0", "\0\0"), ("pw", "pw "),
-        ("pw", "Pw"), ("\u00e9", "e\u0301")], ids=lambda p: ascii(p)[-12:])
+    @pytest.mark.parametrize("stored, presented", PAIRS,
+                             ids=lambda p: ascii(p)[-12:])
     def test_what_differs_is_wrong(self, stored: str, presented: str) -> None:
         """Beyond 72 bytes, after a NUL, in case, space and composition."""
         hashed = passwords.hash_password(stored, COST)
@@ -205,3 +221,206 @@ class TestNeedsRehash:
         """Lowering the setting never weakens what is stored."""
         hashed = passwords.hash_password(password, COST)
         assert passwords.needs_rehash(hashed, cost) is needed
+
+
+class TestPeppers:
+    """Hashes that are worth nothing without a key kept elsewhere."""
+
+    @pytest.mark.parametrize("password", ["pw", "x" * 72, "x" * 73, "p\0w"],
+                             ids=lambda p: ascii(p)[:12])
+    def test_stored_form_names_the_pepper(self, password: str) -> None:
+        """Today's, in digits that are not it, within 250 characters."""
+        hashed = passwords.hash_password(password, COST, (PEPPER, OTHER))
+        assert re.match(r"hmac-sha384\$6a3df36f\$2b\$04\$[./A-Za-z0-9]{53}\Z",
+                        hashed)
+        assert len(hashed) <= 250
+
+    @pytest.mark.parametrize("password", KEPT_PEPPERED, ids=len)
+    def test_kept_hash_goes_on_working(self, password: str) -> None:
+        """A release that reads the form differently locks people out."""
+        assert passwords.verify_password(
+            password, KEPT_PEPPERED[password], COST, (PEPPER,))
+
+    @pytest.mark.parametrize("pepper", IDS)
+    def test_id_is_stable_and_its_own(self, pepper: str) -> None:
+        """Or no stored hash would be found to be of its pepper again."""
+        assert passwords.pepper_id(pepper) == IDS[pepper]
+
+    @pytest.mark.parametrize("peppers, right", [
+        ((PEPPER,), True), ((PEPPER, OTHER), True), ((OTHER, PEPPER), True),
+        (("", PEPPER), True), (("", OTHER, PEPPER), True),
+        ((OTHER,), False), (("",), False), (("", OTHER), False)])
+    @pytest.mark.parametrize("password", ["pw", "x" * 73, "p\0w"],
+                             ids=lambda p: ascii(p)[:12])
+    def test_opens_while_its_pepper_is_at_hand(
+            self, hasher: Hasher, password: str, peppers: Tuple[str, ...],
+            right: bool) -> None:
+        """As today's or an old one; without it, a wrong password.
+
+        One hash in each case, so that the time tells none of them.
+        """
+        hashed = passwords.hash_password(password, COST, (PEPPER,))
+        assert passwords.verify_password(password, hashed, COST, peppers) \
+            is right
+        assert hasher.costs == [COST]
+
+    @pytest.mark.parametrize("password", ["pw", "x" * 73, "p\0w"],
+                             ids=lambda p: ascii(p)[:12])
+    def test_hash_of_no_pepper_opens_under_one(
+            self, hasher: Hasher, password: str) -> None:
+        """Setting PEPPER locks nobody out, whichever form they have."""
+        hashed = passwords.hash_password(password, COST)
+        for presented in (password, password + "!"):
+            assert passwords.verify_password(
+                presented, hashed, COST, (PEPPER, OTHER)) \
+                is (presented == password)
+        assert hasher.costs == [COST, COST]
+
+    def test_same_pepper_is_needed_not_the_same_id(self) -> None:
+        """Two keys of one id, which chance allows, are not one key."""
+        stolen = passwords.hash_password("pw", COST, (OTHER,)).replace(
+            IDS[OTHER], IDS[PEPPER])
+        assert not passwords.verify_password("pw", stolen, COST, (PEPPER,))
+
+    @pytest.mark.parametrize("stored, presented", PAIRS,
+                             ids=lambda p: ascii(p)[-12:])
+    def test_what_differs_is_wrong(
+            self, hasher: Hasher, stored: str, presented: str) -> None:
+        """Under a pepper too: 72 bytes and a NUL are no borders."""
+        hashed = passwords.hash_password(stored, COST, (PEPPER,))
+        assert passwords.verify_password(stored, hashed, COST, (PEPPER,))
+        assert not passwords.verify_password(
+            presented, hashed, COST, (PEPPER,))
+        assert hasher.costs == [COST, COST]
+
+    @pytest.mark.parametrize("hashed", [
+        PEPPERED.replace("6a3df36f", ""), PEPPERED.replace("$6a3df36f", ""),
+        PEPPERED.replace("6a3df36f", "6A3DF36F"),
+        PEPPERED.replace("6a3df36f", "6a3df36"),
+        PEPPERED.replace("6a3df36f", "6a3df36f0"),
+        PEPPERED.replace("6a3df36f", "00000000"),
+        PEPPERED.replace("6a3df36f", PEPPER),
+        PEPPERED.replace("6a3df36f", "6a3df36f$c187b0f1"),
+        PEPPERED.replace("6a3df36f", "6a3df36f\n"),
+        PEPPERED.replace("sha384", "sha256"), PEPPERED.replace("hmac", "HMAC"),
+        PEPPERED.replace("hmac-sha384", ""), PEPPERED[11:], PEPPERED[20:],
+        " " + PEPPERED, PEPPERED + "\n", PEPPERED.replace("$04$", "$31$")],
+        ids=lambda hashed: ascii(hashed)[:40])
+    def test_damaged_id_or_prefix_is_a_wrong_password(
+            self, hasher: Hasher, hashed: str) -> None:
+        """Not an error, and neither more nor less than one hash."""
+        assert hashed != PEPPERED
+        assert not passwords.verify_password(
+            "pw", hashed, COST, (PEPPER, OTHER))
+        assert hasher.costs == [COST]
+
+    @pytest.mark.parametrize("peppers", [("",), (PEPPER,)], ids=ascii)
+    def test_hash_that_names_a_pepper_needs_it(
+            self, peppers: Tuple[str, ...]) -> None:
+        """One made without a key passes for nobody's by naming another."""
+        named = LONG_HASH.replace("sha384", "sha384$" + IDS[OTHER])
+        assert not passwords.verify_password("pw" * 100, named, COST, peppers)
+
+    @pytest.mark.parametrize("made, today, needed", [
+        ("", ("",), False), ("", (PEPPER,), True), (PEPPER, (PEPPER,), False),
+        (PEPPER, (PEPPER, OTHER), False), (PEPPER, (OTHER, PEPPER), True),
+        (PEPPER, ("", PEPPER), True), ("", ("", PEPPER), False),
+        ("", (OTHER, PEPPER), True)])
+    @pytest.mark.parametrize("password", ["pw", "x" * 73], ids=len)
+    def test_hash_of_another_than_todays_is_replaced(
+            self, password: str, made: str, today: Tuple[str, ...],
+            needed: bool) -> None:
+        """Setting one, changing it and removing it all come through."""
+        hashed = passwords.hash_password(password, COST, (made,))
+        assert passwords.needs_rehash(hashed, COST, today) is needed
+        replaced = passwords.hash_password(password, COST, today)
+        assert not passwords.needs_rehash(replaced, COST, today)
+        assert passwords.verify_password(password, replaced, COST, today[:1])
+
+    @pytest.mark.parametrize("cost, needed", [
+        (COST - 1, False), (COST, False), (COST + 1, True)])
+    def test_cost_counts_under_a_pepper(
+            self, cost: int, needed: bool) -> None:
+        """Raising it reaches these hashes too, and lowering it does not."""
+        assert passwords.needs_rehash(PEPPERED, cost, (PEPPER,)) is needed
+
+    def test_removing_it_goes_back_to_the_cards_form(self) -> None:
+        """The card's tools can check the hash again."""
+        hashed = passwords.hash_password("pw", COST, ("", PEPPER))
+        assert bcrypt.checkpw(b"pw", hashed.encode())
+
+
+def weakness(password: str, minimum: int = 15, words: Any = (),
+             field: str = "password") -> str:
+    """Return the complaint about a password, "" if there is none."""
+    try:
+        passwords.refuse_weak(password, minimum, words, field)
+    except WeakPassword as error:
+        return str(error)
+    return ""
+
+
+class TestRefuseWeak:
+    """What nobody may choose, because it is guessed first."""
+
+    @pytest.mark.parametrize("password", [
+        "tartiflette au reblochon", "correcthorsebat", "7305182964410385",
+        "\u00fcberall kein zoo", "\u6f22\u5b57\u3067\u66f8\u304f"
+        "\u5408\u8a00\u8449\u306f\u9577\u3044\u65b9\u304c\u826f\u3044",
+        " \t\n spaces  count \0"], ids=ascii)
+    def test_any_characters_will_do(self, password: str) -> None:
+        """No rule of composition (NIST SP 800-63B-4, 3.1.1.2)."""
+        assert weakness(password) == ""
+
+    @pytest.mark.parametrize("minimum", [8, 15, 64])
+    def test_length(self, minimum: int) -> None:
+        """Exactly the minimum is enough; the rule and its reason are told."""
+        password = ("tartiflette au reblochon, " * 3)[1:minimum + 1]
+        assert weakness(password, minimum) == ""
+        assert weakness(password[:-1], minimum, field="new_password") == (
+            "new_password is shorter than {} characters: length is what "
+            "makes guessing slow, so take a sentence".format(minimum))
+
+    def test_length_counts_what_a_reader_sees(self) -> None:
+        """An accent is no character, however it is encoded (NFC)."""
+        seen = "\u00e9t\u00e9 \u00e0 No\u00ebl, \u00e7a va"
+        apart = unicodedata.normalize("NFD", seen)
+        assert len(seen) == 17 and len(apart) == 22
+        for password in (seen, apart):
+            assert weakness(password, 17) == ""
+            assert weakness(password, 18).startswith("password is shorter ")
+
+    @pytest.mark.parametrize("password", [
+        "1234567890123456", "PasswordPassword", "aaaaaaaaaaaaaaaa",
+        "qwertyuiopasdfgh"])
+    def test_common_ones(self, password: str) -> None:
+        """What the list and its rules know, in any case."""
+        assert weakness(password, field="new_password") == (
+            "new_password is one of the common ones, which are tried first")
+
+    @pytest.mark.parametrize("word, password, weak", [
+        ("bienvenue", "soyez la bienvenue ici", True),
+        ("bienvenue", "soyez la BienVenue ici", True),
+        ("BIENVENUE", "soyez la bienvenue ici", True),
+        ("bienvenue", "soyez les bienvenus ici", False),
+        ("alix", "tartiflette.alixr", True),
+        ("bob", "bob wants his tartiflette", False),
+        ("me", "some tartiflette for me", False),
+        ("", "tartiflette au reblochon", False),
+        ("\u00e9lodie", "e\u0301lodie et la tartiflette", True),
+        ("\u00c9LODIE", "\u00e9lodie et la tartiflette", True)],
+        ids=lambda each: ascii(each))
+    def test_names(self, word: str, password: str, weak: bool) -> None:
+        """A word of four letters and more, in any case and encoding.
+
+        A shorter one is in half of all sentences.
+        """
+        said = ("password contains your address or the name of this service, "
+                "which are tried first")
+        assert weakness(password, words=["mallory", word]) \
+            == (said if weak else "")
+
+    def test_says_one_thing_at_a_time(self) -> None:
+        """What is to be done first: make it longer."""
+        assert "shorter" in weakness("password", words=["password"])
+        assert "common" in weakness("password", 8, words=["password"])

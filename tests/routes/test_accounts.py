@@ -2,7 +2,7 @@
 """The life of an account: export, a new password, and the way out."""
 from __future__ import annotations
 
-from typing import Callable, Dict
+from typing import Any, Callable, Dict
 
 import pytest
 
@@ -33,7 +33,7 @@ class TestDeleteProfile:
         ({}, "password is missing"), ({"password": ""}, "password is missing"),
         ({"password": "wrong"}, "wrong password")], ids=str)
     def test_needs_the_password(self, signed_in: Visitor,
-                                form: Dict[str, str], message: str) -> None:
+                                form: Dict[str, Any], message: str) -> None:
         """Else nothing happens."""
         assert_error(signed_in.asks("DELETE", "/profile", **form), 403,
                      message)
@@ -60,8 +60,15 @@ class TestExportProfile:
             "password_changed_at": now,
             "sessions": signed_in.asks("GET", "/sessions").get_json()[
                 "sessions"],
-            "pending_mails": [{"purpose": "reset", "email": EMAIL,
-                               "expires_at": now + 3600}]}
+            "devices": [],
+            "mails_waiting": [{"purpose": "verify", "email": EMAIL,
+                               "queued_at": now}],
+            "links_mailed": [{"purpose": "reset", "email": EMAIL,
+                              "expires_at": now + 3600}],
+            "history": [
+                {"at": now, "fact": fact, "network": "127.0.0.1",
+                 "detail": ""}
+                for fact in ("account.created", "session.opened")]}
 
     def test_needs_a_session(self, visitor: Visitor) -> None:
         """It is nobody else's to see."""

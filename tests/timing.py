@@ -1,0 +1,325 @@
+#!/usr/bin/env python3
+"""Does time tell who has an account? Measured, not argued.
+
+    python3 -m tests.timing
+
+Requests about addresses that have an account and about others, in a random
+order, against a real server in production; then against a server that makes
+the mistakes everybody makes, which has to fail, or the measurement proves
+nothing. Prints a table and ends with 1 unless all is as it should be
+(docs/security.md#enumeration). Takes some minutes; the machine should have
+nothing else to do.
+"""
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from bisect import bisect_left, bisect_right
+from contextlib import suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import (
+    Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence)
+from urllib.parse import urlencode
+
+from werkzeug.serving import make_server
+
+from auth import Auth
+from cli import start_sender
+from db import DB
+from errors import BadCredentials, EmailTaken, UnknownEmail
+from settings import Settings
+from tests.helpers import ROOT, STRONG, STRONGER, Server
+from tests.smtp_server import SmtpServer
+from user import User
+
+HOST = "auth.example.com"
+# As deployed, but for limits, which would refuse most of the requests.
+DEPLOYED = dict(
+    AUTH_ENV="production", PUBLIC_URL="https://" + HOST, BCRYPT_COST="10",
+    LANDING_URL="https://www.example.com/account",
+    MAIL_FROM="auth@example.com", LOGIN_FREE_FAILURES="50",
+    LOGIN_NETWORK_LIMIT="100000/1h", RESET_NETWORK_LIMIT="100000/1h",
+    REGISTER_NETWORK_LIMIT="100000/1h")
+ACCOUNTS = 30
+# Of each kind: warm up, then count.
+WARM_UP, COUNTED = 5, 300
+ATTEMPTS = 3
+# What is found out with so few requests is found out with many.
+COUNTED_NAIVE = 60
+
+
+# -- What the figures mean
+
+class Comparison(NamedTuple):
+    """How requests of two kinds differ in the seconds that they took."""
+
+    known: float
+    unknown: float
+    t: float
+    auc: float
+
+    @property
+    def difference(self) -> float:
+        """The difference of the medians, in per cent of the smaller."""
+        low, high = sorted([self.known, self.unknown])
+        return 100 * (high - low) / low
+
+    @property
+    def tells_nothing(self) -> bool:
+        """Whether nobody learns the kind of a request from its time.
+
+        Medians within 3 %, no significant difference of the means, and a
+        guess about a single pair that is right in 40 to 60 of 100 cases.
+        """
+        return (self.difference < 3 and abs(self.t) < 4.5
+                and 0.40 <= self.auc <= 0.60)
+
+
+def compare(known: Sequence[float], unknown: Sequence[float]) -> Comparison:
+    """Compare what requests of two kinds took."""
+    return Comparison(statistics.median(known), statistics.median(unknown),
+                      welch_t(known, unknown), auc(known, unknown))
+
+
+def welch_t(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return how many standard errors lie between two means (Welch).
+
+    Positive when the first is larger. Without any spread, no error: 0 for
+    means that are equal, else infinite.
+    """
+    gap = statistics.mean(one) - statistics.mean(other)
+    error = math.sqrt(statistics.variance(one) / len(one)
+                      + statistics.variance(other) / len(other))
+    if error:
+        return gap / error
+    return math.copysign(math.inf, gap) if gap else 0.0
+
+
+def auc(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return how often a value of the first is above one of the second.
+
+    A tie counts as a half, so that 0.5 is a coin and 1.0 is certainty.
+    """
+    ordered = sorted(other)
+    above = sum(bisect_left(ordered, each) + bisect_right(ordered, each)
+                for each in one)
+    return above / (2 * len(one) * len(other))
+
+
+# -- What is asked
+
+class Trial(NamedTuple):
+    """A request that could tell: by its time, whether an address is known."""
+
+    name: str
+    path: str
+    status: int
+    password: str = ""
+    always_new: bool = False
+    times: int = 1
+
+    def forms(self, known: bool) -> Iterator[Dict[str, str]]:
+        """Yield a form for each request about an address of this kind.
+
+        Both kinds take turns over as many addresses, or what is counted of
+        an address would tell them apart; but who registers is new once.
+        """
+        run = "run{}".format(time.time())
+        for number in itertools.count():
+            if self.always_new and not known:
+                email = "{}-{}@me.com".format(run, number)
+            else:
+                email = address(number % ACCOUNTS, known)
+            yield dict({"email": email}, **(
+                {"password": self.password} if self.password else {}))
+
+
+# A request without a hash is short, so it takes more of them for a median that
+# is as steady. It goes first, before there is a queue of mails.
+TRIALS = (
+    Trial("reset", "/reset_password", 200, times=4),
+    Trial("sign-in", "/sessions", 401, STRONGER),
+    Trial("register", "/users", 200, STRONGER, always_new=True))
+
+
+def address(number: int, known: bool = True) -> str:
+    """Return an address that has an account, or one as long that has none."""
+    return "{}{:02d}@me.com".format("known" if known else "other", number)
+
+
+def ask(port: int, path: str, form: Dict[str, str], status: int) -> float:
+    """Send a form and return the seconds to the last byte of the answer."""
+    body = urlencode(form)
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    started = time.perf_counter()
+    connection.request("POST", path, body, {
+        "Host": HOST, "Content-Type": "application/x-www-form-urlencoded"})
+    answer = connection.getresponse()
+    answer.read()
+    seconds = time.perf_counter() - started
+    connection.close()
+    assert answer.status == status, (path, answer.status)
+    return seconds
+
+
+def measure(port: int, trial: Trial, counted: int,
+            chance: random.Random) -> Comparison:
+    """Ask about both kinds of addresses, in an order that nobody chose."""
+    counted *= trial.times
+    forms = {known: trial.forms(known) for known in (True, False)}
+    seconds: Dict[bool, List[float]] = {True: [], False: []}
+    order = [True, False] * WARM_UP
+    order += chance.sample([True, False] * counted, 2 * counted)
+    for known in order:
+        seconds[known].append(ask(
+            port, trial.path, next(forms[known]), trial.status))
+    return compare(*(seconds[known][WARM_UP:] for known in (True, False)))
+
+
+def judge(port: int, trial: Trial, counted: int,
+          note: Callable[[Comparison], None]) -> bool:
+    """Tell whether a trial tells nothing, in the best of some attempts.
+
+    Whatever else the machine does at the time is no property of the service.
+    """
+    for attempt in range(ATTEMPTS):
+        found = measure(port, trial, counted, random.Random(attempt))
+        note(found)
+        if found.tells_nothing:
+            return True
+    return False
+
+
+# -- The mistakes everybody makes
+
+class NaiveAuth(Auth):
+    """The same service as it is often written."""
+
+    def __init__(self, store: DB, settings: Settings,
+                 now: Callable[[], float] = time.time) -> None:
+        """Keep the store at hand, to look into it first."""
+        super().__init__(store, settings, now)
+        self.store = store
+
+    def log_in(self, email: str, password: str) -> str:
+        """Hash only if there is something to compare with."""
+        if not self.store.find_all(User, email=email):
+            raise BadCredentials()
+        return super().log_in(email, password)
+
+    def register_user(self, email: str, password: str) -> User:
+        """Hash only for an address that is new."""
+        if self.store.find_all(User, email=email):
+            raise EmailTaken(email)
+        return super().register_user(email, password)
+
+    def request_reset(self, email: str) -> None:
+        """Make the token at once, if anybody is to have it."""
+        super().request_reset(email)
+        with suppress(UnknownEmail):
+            self.get_reset_password_token(email)
+
+
+def serve_naively(environ: Dict[str, str]) -> None:
+    """Serve the naive service on a free port, and print which one."""
+    # Only here, as it warns of the development mode, which is another's.
+    from app import JsonRequestHandler, create_app
+
+    settings = Settings.from_env(environ)
+    service = NaiveAuth(DB(settings.database_url), settings)
+    server = make_server("127.0.0.1", 0, create_app(service), threaded=True,
+                         request_handler=JsonRequestHandler)
+    start_sender(service)
+    print(server.port, flush=True)
+    server.serve_forever()
+
+
+class NaiveServer:
+    """The naive service, in a process of its own."""
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        """Start it on a database in this folder; return once it listens."""
+        environ["DATABASE_URL"] = "sqlite:///{}".format(folder / "naive.db")
+        with (folder / "naive.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.timing", "--serve-naively"] + [
+                    "{}={}".format(*each) for each in environ.items()],
+                cwd=str(ROOT), stdout=subprocess.PIPE, stderr=log)
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it did."""
+        self._process.terminate()
+        self._process.communicate()
+
+
+# -- The table
+
+ROW = "{:<8} {:<9} {:>9} {:>9} {:>8} {:>8} {:>6}  {}"
+
+
+def show(*cells: object) -> None:
+    """Print a row as soon as it is known."""
+    print(ROW.format(*cells), flush=True)
+
+
+def judge_all(kind: str, port: int, counted: int) -> Dict[str, bool]:
+    """Open the known accounts, and return for each trial if it was silent."""
+    for number in range(ACCOUNTS):
+        ask(port, "/users", {"email": address(number), "password": STRONG},
+            200)
+    verdicts = {}
+    for trial in TRIALS:
+        def note(found: Comparison, name: str = trial.name) -> None:
+            """Print what one attempt found."""
+            show(kind, name, *(
+                "{:.2f} ms".format(1000 * each)
+                for each in (found.known, found.unknown)),
+                "{:.2f} %".format(found.difference),
+                "{:.2f}".format(found.t), "{:.3f}".format(found.auc),
+                "silent" if found.tells_nothing else "tells")
+        verdicts[trial.name] = judge(port, trial, counted, note)
+    return verdicts
+
+
+def main() -> int:
+    """Measure both services; return the exit code."""
+    show("service", "request", "known", "unknown", "apart", "t", "AUC", "")
+    with tempfile.TemporaryDirectory() as name, SmtpServer() as mail:
+        environ = dict(DEPLOYED, MAIL_URL=mail.url)
+        server = Server(Path(name), TRUSTED_HOSTS="127.0.0.1", **environ)
+        try:
+            ours = judge_all("ours", server.port, COUNTED)
+        finally:
+            server.stop()
+        naive_server = NaiveServer(Path(name), **environ)
+        try:
+            naive = judge_all("naive", naive_server.port, COUNTED_NAIVE)
+        finally:
+            naive_server.stop()
+    good = all(ours.values()) and not any(naive.values())
+    print("Time tells nobody who has an account." if good else
+          "FAILED: ours must be silent, and naive must not.")
+    return 0 if good else 1
+
+
+def run(words: Optional[List[str]] = None) -> int:
+    """Do what the command line says."""
+    given = sys.argv[1:] if words is None else words
+    if given[:1] == ["--serve-naively"]:
+        serve_naively(dict(each.split("=", 1) for each in given[1:]
+                           if "=" in each))
+        return 0
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run())
