@@ -190,7 +190,7 @@ class Server:
 
         Servers of one folder share the database. Warnings are errors.
         """
-        self.port = _free_port()
+        self.port = free_port()
         self.url = "http://127.0.0.1:{}".format(self.port)
         self._log = folder / "server-{}.log".format(self.port)
         settings = dict(
@@ -246,7 +246,7 @@ class Server:
             return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port that nobody listens on and nobody else will be given.
 
     Below the range from which the system takes the ports of clients, or a

@@ -26,6 +26,8 @@ from typing import (
 
 from aiosmtpd.smtp import SMTP, AuthResult
 
+from tests.helpers import free_port
+
 HERE = "127.0.0.1"
 # What the server thinks of its clients is not what a test looks at.
 logging.getLogger("mail.log").setLevel(logging.CRITICAL)
@@ -85,7 +87,7 @@ class SmtpServer:
 
     def __init__(self, tls: str = "",
                  certificate: Optional[Certificate] = None) -> None:
-        """Start to listen on a free port."""
+        """Start to listen, on a port that no client is given meanwhile."""
         self.mails: List[Tuple[str, EmailMessage]] = []
         self.senders: List[str] = []
         self.logins: List[Tuple[str, str]] = []
@@ -96,8 +98,8 @@ class SmtpServer:
         self.tls = tls
         self._context = certificate.context() if certificate else None
         self._threads: List[_Listener] = []
-        self._socket = _bound(0)
-        self.port = int(self._socket.getsockname()[1])
+        self.port = free_port()
+        self._socket = _bound(self.port)
         self.start()
 
     def __enter__(self) -> SmtpServer:
@@ -124,7 +126,7 @@ class SmtpServer:
     def stop(self) -> None:
         """Hang up on everybody, and refuse connections from now on.
 
-        The port is kept, so that nobody else takes it meanwhile.
+        The port is bound, but not listened on, until start().
         """
         if self._threads:
             self._threads.pop().end()
@@ -307,7 +309,7 @@ class _Handler:
 
 
 def _bound(port: int) -> socket.socket:
-    """Return a socket on a port, 0 for any; who connects is refused yet."""
+    """Return a socket on a port; whoever connects is refused yet."""
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.bind((HERE, port))
