@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What reads .env, if there is one; what is set outside of it goes before.
+SETTINGS = $(if $(wildcard .env),$(BIN)/dotenv run --no-override --,)
 .DEFAULT_GOAL := help
 .PHONY: help run doctor test test-quick test-ends lint types coverage timing e2e clean
 
@@ -10,10 +12,10 @@ help:  ## Print what each target does.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/run.done  ## Install if needed, then serve this machine and print what to try.
-	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(BIN)/python app.py
+	@exec $(SETTINGS) $(BIN)/python app.py
 
 doctor: $(VENV)/run.done  ## Show the settings that are in effect, and what is wrong with them.
-	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(BIN)/flask doctor
+	@exec $(BIN)/flask doctor
 
 test: lint types  ## Check style and types, then run every test on the oldest and the newest Python found.
 	@$(BIN)/python tests/interpreters.py --ends

@@ -17,6 +17,7 @@ from werkzeug.serving import (
 
 from auth import Auth
 from cli import COMMANDS, refusal, start_sender
+from credentials.tokens import masked
 from errors import (
     AuthError, BadCredentials, CrossSite, DevelopmentOnly, EmailTaken,
     InvalidInput, NotSignedIn, NotVerified, ResetRefused, Throttled,
@@ -151,7 +152,7 @@ def answer_error(error: Exception) -> Response:
             log.warning(
                 "%s in request %s: %s", error.code, g.request_id,
                 error.__cause__ or error, extra={"fields": {
-                    "network": g.caller.network,
+                    "code": error.code, "network": g.caller.network,
                     "request_id": g.request_id}})
     elif isinstance(error, HTTPException):
         status, message = error.code or 500, error.description or error.name
@@ -256,17 +257,17 @@ class JsonRequestHandler(WSGIRequestHandler):
 
     def log_request(self, code: Union[int, str] = "-",
                     size: Union[int, str] = "-") -> None:
-        """Log one line, without colours and without the query.
+        """Log one line, without colours, query and tokens.
 
         What stands in a query has no place in a log (ASVS 14.2.1).
         """
-        path = getattr(self, "path", "-").partition("?")[0]
+        path = masked(getattr(self, "path", "-").partition("?")[0])
         line = "{} {}".format(self.command or "-", path)
         self.log("info", "%s %s", line.translate(CONTROLS), str(code))
 
 
 def listen(settings: Settings) -> BaseWSGIServer:
-    """Return Flask's threaded server, listening, and greet from it.
+    """Return Flask's threaded server, listening, once it has said where.
 
     A port that is taken ends the process with a sentence.
     """

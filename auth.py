@@ -16,7 +16,7 @@ import re
 import time
 from contextlib import suppress
 from typing import (
-    Any, Callable, ContextManager, Dict, Iterable, List, Optional, Tuple,
+    Any, Callable, ContextManager, Dict, List, NoReturn, Optional, Set, Tuple,
     Type)
 
 from sqlalchemy.orm.exc import NoResultFound  # type: ignore[attr-defined]
@@ -48,7 +48,11 @@ SEEN_EVERY = 60
 COMMON_LABELS = frozenset((
     "account", "accounts", "auth", "http", "https", "info", "login", "mail"))
 # From here on the numbers say something: see Auth.warnings().
-MANY_MAILS, MANY_REQUESTS = 1000, 50
+MANY_REQUESTS = 50
+# What a sign-in is told where it must not learn which of the two it is.
+WRONG_OR_NOT_VERIFIED = (
+    "wrong email or password, or an email that is not verified yet: open the "
+    "link that was mailed to it, or ask for a new one (POST /verify_email)")
 
 
 def _hash_password(password: str, cost: int = passwords.DEFAULT_COST,
@@ -71,8 +75,9 @@ class Auth:
 
     Safe to share between threads. Every verb raises Unavailable when the
     database cannot serve; whatever was returned before is on disk. In
-    production the verbs that a stranger may call raise Throttled, before
-    anything is computed, when they are called too often.
+    production signing in, registering, asking for mail and repeating a
+    password raise Throttled, before anything is computed, when it is done
+    too often.
     """
 
     def __init__(self, db: Optional[DB] = None,
@@ -134,8 +139,7 @@ class Auth:
         """
         _require(InvalidInput, email=email, password=password)
         self._validate_email(email)
-        passwords.validate_password(password)
-        self._refuse_weak(password, email)
+        self._validate_new_password(password, email)
         self._throttle.admit(self._throttle.network(
             "register", self.caller.network), self._time())
         hashed = self._hash(password)
@@ -149,7 +153,8 @@ class Auth:
         """Tell whether the password is the one of that address.
 
         False in every other case. Costs one hash whether or not the address
-        has an account, so that time does not tell (ASVS 6.3.8).
+        has an account, so that time does not tell (ASVS 6.3.8). Counts and
+        records nothing: a sign-in is log_in().
         """
         return self._check(email, password)[1]
 
@@ -162,13 +167,15 @@ class Auth:
         _, user = self._live_session(session_id)
         self._check_again(user, password)
         lanes = self._throttle.moves(user.id, "") + [
-            self._throttle.account(user.email),
-            self._throttle.confirm(user.id)] + [
-            self._throttle.device(each.digest)
-            for each in self._db.find_all(Device, user_id=user.id)]
+            self._throttle.rarely(each, user.id)
+            for each in ("export", "password")]
+        lanes += [self._throttle.device(each.digest)
+                  for each in self._db.find_all(Device, user_id=user.id)]
+        for email in self._addresses(user):
+            lanes += self._lanes_of(email)
         with self._db.transaction():
             if not self._db.delete(User, **_as_read(user)):
-                raise WrongPassword()  # it was changed meanwhile
+                raise WrongPassword()  # changed meanwhile
             self._db.delete(Entry, user_id=user.id)
             self._outbox.forget(user.email)
             self._throttle.forget(lanes)
@@ -180,9 +187,11 @@ class Auth:
         """Return everything that is stored about the user of a session.
 
         Times are seconds since 1970 UTC. No digest and no hash is among it.
-        Raises NotSignedIn.
+        Raises NotSignedIn, and Throttled, as it is work and leaves a record.
         """
         current, user = self._live_session(session_id)
+        self._throttle.admit(
+            [self._throttle.rarely("export", user.id)], self._time())
         account = self._db.find(Account, user_id=user.id)
         stored = {
             "id": user.id, "email": user.email,
@@ -190,23 +199,13 @@ class Auth:
             "verified_at": account and account.verified_at,
             "password_changed_at": account and account.password_changed_at,
             "sessions": self._shown_sessions(current),
-            "devices": [
-                {"seen_at": each.seen_at}
-                for each in self._db.find_all(Device, user_id=user.id)],
-            "mails_waiting": [
-                {"purpose": each.purpose, "email": each.email,
-                 "queued_at": each.queued_at}
-                for each in self._db.find_all(
-                    Outgoing, (Outgoing.user_id == user.id)
-                    | (Outgoing.email == user.email))],
-            "links_mailed": [
-                {"purpose": each.purpose, "email": each.email,
-                 "expires_at": each.expires_at}
-                for each in self._db.find_all(MailToken, user_id=user.id)],
-            "history": [
-                {"at": each.at, "fact": each.fact, "network": each.network,
-                 "detail": each.detail}
-                for each in self._db.find_all(Entry, user_id=user.id)]}
+            "devices": self._shown(Device, Device.user_id == user.id),
+            "mails_waiting": self._shown(
+                Outgoing, (Outgoing.user_id == user.id)
+                | (Outgoing.email == user.email)),
+            "links_mailed": self._shown(
+                MailToken, MailToken.user_id == user.id),
+            "history": self._shown(Entry, Entry.user_id == user.id)}
         self._record(Fact.ACCOUNT_EXPORTED, user.id)
         return stored
 
@@ -262,8 +261,9 @@ class Auth:
         self._throttle.admit(self._throttle.moves(
             user.id, self.caller.network), self._time())
         with self._recorded() as record:
+            # The address as it is: a lock.
             if not self._db.change(User, _as_read(user), email=user.email):
-                raise WrongPassword()  # it was changed meanwhile
+                raise WrongPassword()  # changed meanwhile
             for table in (Outgoing, MailToken):  # the one asked for before
                 self._db.delete(table, user_id=user.id, purpose=CHANGE)
             self._outbox.put(CHANGE, wanted, user.id)
@@ -279,8 +279,12 @@ class Auth:
         sign-in is log_in().
         """
         user, token = self._find_user(email), _generate_uuid()
-        opened = user and self._open_session(token, {"id": user.id})
-        return token if opened else None
+        if user is not None:
+            with self._recorded() as record:
+                if self._open_session(token, {"id": user.id}):
+                    record(Fact.SESSION_OPENED, user.id, "vouched for")
+                    return token
+        return None
 
     def log_in(self, email: str, password: str) -> str:
         """Open a session for whoever knows the password; return its token.
@@ -288,16 +292,16 @@ class Auth:
         The token is shown this once: only its digest is kept. Sessions on
         other devices go on. A hash cheaper than today's cost or of an older
         pepper is replaced. Raises BadCredentials, naming a field only if it
-        is missing, and NotVerified, to whoever knows the password.
+        is missing; where addresses have to be verified, for one that is not
+        as well, or NotVerified where registering hides nothing anyway.
         """
         _require(BadCredentials, email=email, password=password)
         lanes = self._login_lanes(email)
         self._throttle.admit(lanes, self._time())
         user, right = self._check(email, password)
-        if user is None or not right:
-            self._record(Fact.LOGIN_REFUSED, user and user.id)
-            raise BadCredentials()
-        self._demand_verified(user, lanes)
+        verified = self._is_verified(user)
+        if user is None or not right or not verified:
+            self._refuse_login(user, right)
         upgraded = user.hashed_password
         if passwords.needs_rehash(upgraded, self.settings.bcrypt_cost,
                                   self.settings.peppers):
@@ -321,12 +325,9 @@ class Auth:
 
         None as well for a session that was idle or open for too long.
         """
-        try:
-            session, user = self._live_session(session_id)
-        except NotSignedIn:
-            return None
-        self._mark_seen(session)
-        return user
+        with suppress(NotSignedIn):
+            return self._live_session(session_id)[1]
+        return None
 
     def log_out(self, session_id: Optional[str]) -> None:
         """End one session; those on other devices go on.
@@ -335,7 +336,7 @@ class Auth:
         token, one succeeds.
         """
         session, user = self._live_session(session_id)
-        if not self._end_sessions(user, [session.id]):
+        if not self._end_sessions(user, Session.id == session.id):
             raise NotSignedIn()
 
     def list_sessions(self, session_id: str) -> List[Dict[str, Any]]:
@@ -355,7 +356,7 @@ class Auth:
         user's, whoever else's it may be.
         """
         _, user = self._live_session(session_id)
-        if not self._end_sessions(user, [handle]):
+        if not self._end_sessions(user, Session.id == handle):
             raise UnknownSession()
 
     def end_other_sessions(self, session_id: str) -> None:
@@ -364,13 +365,12 @@ class Auth:
         Raises NotSignedIn.
         """
         current, user = self._live_session(session_id)
-        self._end_sessions(user, [
-            each.id for each in self._db.find_all(Session, user_id=user.id)
-            if each.id != current.id])
+        self._end_sessions(user, Session.id != current.id)
 
     def destroy_session(self, user_id: int) -> None:
         """Sign the user out on every device; silent for an unknown id."""
-        if type(user_id) is not int:  # True would be user 1
+        # True would be user 1; beyond 64 bits there is nobody.
+        if type(user_id) is not int or not 0 < user_id < 2 ** 63:
             return
         with self._recorded() as record:
             self._db.change(User, {"id": user_id}, session_id=None)
@@ -386,16 +386,18 @@ class Auth:
         Every session ends, and the one that asks goes on under the token
         that is returned (ASVS 7.2.4, 7.4.3); mailed tokens die too. Raises
         NotSignedIn, WrongPassword unless `current_password` is the user's,
-        and InvalidInput for a new one that cannot be.
+        and InvalidInput for a new one that cannot be. Throttled, as each
+        change mails the user.
         """
         session, user = self._live_session(session_id)
-        passwords.validate_password(new_password, "new_password")
-        self._refuse_weak(new_password, user.email, "new_password")
+        self._validate_new_password(new_password, user.email, "new_password")
         self._check_again(user, current_password, "current_password")
+        self._throttle.admit(
+            [self._throttle.rarely("password", user.id)], self._time())
         hashed, token = self._hash(new_password), _generate_uuid()
         with self._recorded() as record:
             if not self._replace_password(user, _as_read(user), hashed):
-                raise WrongPassword()  # it was changed meanwhile
+                raise WrongPassword()  # changed meanwhile
             self._open_session(token, {"id": user.id}, session.user_agent,
                                session.network)
             self._devices.remember(self.caller, user.id, self._time())
@@ -421,7 +423,9 @@ class Auth:
         user = self._find_user(email)
         if user is None:
             raise UnknownEmail()
-        return self._proofs.issue(user, RESET, user.email)
+        with self._recorded() as record:
+            record(Fact.RESET_REQUESTED, user.id)
+            return self._proofs.issue(user, RESET, user.email)
 
     def update_password(self, reset_token: str, password: str) -> None:
         """Set the password of whoever holds this reset token.
@@ -445,19 +449,19 @@ class Auth:
         token, one succeeds.
         """
         _require(ResetRefused, reset_token=reset_token, new_password=password)
-        passwords.validate_password(password, "new_password")
         # Before the hash, so that a bad token costs nothing.
         found, user = self._proofs.find(reset_token, (RESET,), ResetRefused)
         if email and canonical_email(email) != user.email:
             raise ResetRefused("reset_token is not for this email")
-        self._refuse_weak(password, user.email, "new_password")
+        self._validate_new_password(password, user.email, "new_password")
         hashed = self._hash(password)
         with self._recorded() as record:
             if not self._replace_password(
                     user, {"id": user.id, "reset_token": found.digest},
                     hashed):
                 raise ResetRefused()
-            self._prove_mailbox(user.id, user.email)
+            if self.settings.production:  # elsewhere anybody gets a token
+                self._prove_mailbox(user.id, user.email)
             record(Fact.PASSWORD_RESET, user.id)
         return user
 
@@ -481,6 +485,7 @@ class Auth:
         """
         now = self._time()
         self._throttle.forget_old(now)
+        self._outbox.forget_old()
         self._db.delete(Session, (Session.expires_at <= now) | (
             Session.seen_at <= now - self.settings.session_idle))
         self._db.delete(MailToken, MailToken.expires_at <= now)
@@ -489,7 +494,7 @@ class Auth:
 
     def warnings(self) -> List[str]:
         """Return what a deployer should look at, each a sentence."""
-        waiting, stuck, given_up = self._outbox.counts()
+        late, stuck, given_up = self._outbox.counts()
         found = []
         if stuck:
             found.append("{} mails were tried and not taken: the log says "
@@ -497,18 +502,21 @@ class Auth:
         if given_up:
             found.append("{} mails were given up: mend MAIL_URL, then run "
                          "`flask mail retry`.".format(given_up))
-        if waiting > MANY_MAILS:
-            found.append("{} mails wait: is somebody sending them?".format(
-                waiting))
+        if late:
+            found.append(
+                "{} mails are due and nobody sends them: `python3 app.py` "
+                "does, if MAIL_IN_SERVER is 1, and `flask mail send "
+                "--watch`.".format(late))
         recent = (Entry.at > self._time() - DAY) & (Entry.network != "")
         seen = self._db.find_all(Entry, recent, limit=MANY_REQUESTS)
-        if len(seen) == MANY_REQUESTS and not self.settings.trusted_proxies \
-                and not self._db.find_all(
+        if self.settings.production and not self.settings.trusted_proxies \
+                and len(seen) == MANY_REQUESTS and not self._db.find_all(
                     Entry, recent, Entry.network != seen[0].network, limit=1):
             found.append(
-                "Every recent request came from {}: if a proxy stands in "
-                "front, set TRUSTED_PROXIES, or all visitors share one count "
-                "of attempts.".format(seen[0].network))
+                "Everything that is recorded of the last day came from {}: if "
+                "a proxy stands in front, set TRUSTED_PROXIES, or all "
+                "visitors share one count of attempts.".format(
+                    seen[0].network))
         return found
 
     def close(self) -> None:
@@ -531,9 +539,14 @@ class Auth:
 
     def _record(self, fact: Fact, user_id: Optional[int] = None,
                 detail: str = "") -> None:
-        """Record a fact that changed nothing else."""
+        """Record a fact that changed nothing else.
+
+        Of a user who left meanwhile, say while a password was checked, no row
+        is kept.
+        """
         with self._recorded() as record:
-            record(fact, user_id, detail)
+            user = self._db.find(User, id=user_id or 0)
+            record(fact, user and user.id, detail)
 
     def _hash(self, password: str) -> str:
         """Hash as configured, as the text that is stored."""
@@ -546,15 +559,17 @@ class Auth:
         if self.settings.production:
             validate_mailable(email)
 
-    def _refuse_weak(self, password: str, email: str,
-                     field: str = "password") -> None:
-        """Raise WeakPassword for one that is easily guessed, in production.
+    def _validate_new_password(self, password: str, email: str,
+                               field: str = "password") -> None:
+        """Raise InvalidInput unless this may be the user's password.
 
-        Leaning on the service's name or the user's address counts as such.
+        In production not if it is easily guessed; leaning on the service's
+        name or the user's address counts as such.
         """
+        passwords.validate_password(password, field)
         if self.settings.production:
             named = " ".join((canonical_email(email), self.settings.public_url,
-                              self.settings.service_name))
+                              self.settings.service_name)).lower()
             passwords.refuse_weak(
                 password, self.settings.password_min,
                 set(re.findall(r"[^\W_]+", named)) - COMMON_LABELS, field)
@@ -603,18 +618,32 @@ class Auth:
             raise WrongPassword()
         self._throttle.forgive(lanes)
 
-    def _demand_verified(self, user: User, lanes: Lanes) -> None:
-        """Raise NotVerified if the mode asks for a proof that is missing.
+    def _is_verified(self, user: Optional[User]) -> bool:
+        """Tell whether a user has proved their address, if they have to.
 
-        The password was right, so it is no failure to be counted.
+        Looked up for nobody too, so that known and unknown addresses cost
+        the same statements.
         """
+        account = self._db.find(Account, user_id=user.id if user else 0)
+        return not self.settings.demands_verified or bool(
+            account and account.verified_at is not None)
+
+    def _refuse_login(self, user: Optional[User], right: bool) -> NoReturn:
+        """Record that a sign-in came to nothing, and raise why.
+
+        Whoever registers an address and signs in with the same password must
+        not learn from a special answer that it was new; so one that is not
+        verified is told apart only where registering tells it anyway
+        (docs/security.md#enumeration). It counts as a failure either way, or
+        an account without a mailbox would hash without a limit.
+        """
+        self._record(Fact.LOGIN_REFUSED, user and user.id,
+                     "not verified" if right else "")
         if not self.settings.demands_verified:
-            return
-        account = self._db.find(Account, user_id=user.id)
-        if account is None or account.verified_at is None:
-            self._throttle.forgive(lanes)
-            self._record(Fact.LOGIN_REFUSED, user.id, "not verified")
-            raise NotVerified()
+            raise BadCredentials()
+        if not self.settings.reveals_registered:
+            raise BadCredentials(WRONG_OR_NOT_VERIFIED)
+        raise NotVerified() if right else BadCredentials()
 
     def _login_lanes(self, email: object) -> Lanes:
         """Return the lanes in which a sign-in counts.
@@ -658,26 +687,37 @@ class Auth:
     def _move(self, user: User, email: str) -> None:
         """Give a user another address; raise EmailTaken if it has a user.
 
-        Tokens that were mailed to the old one die (Keycloak #26815).
+        Tokens that were mailed to the old one die (Keycloak #26815), and what
+        was counted of it is counted of nobody any more.
         """
         self._db.update_user(user.id, email=email, reset_token=None)
         self._db.delete(MailToken, user_id=user.id)
+        self._throttle.forget(self._lanes_of(user.email))
         self._outbox.put(EMAIL_CHANGED, user.email, user.id, email)
+
+    def _lanes_of(self, email: str) -> Lanes:
+        """Return every lane in which an address is counted."""
+        return [self._throttle.account(email)] + self._outbox.lanes(email)
+
+    def _addresses(self, user: User) -> Set[str]:
+        """Return the address of a user, and those they asked to have."""
+        asked: List[Any] = self._db.find_all(
+            Outgoing, user_id=user.id, purpose=CHANGE)
+        asked += self._db.find_all(
+            MailToken, user_id=user.id, purpose=CHANGE)
+        return {user.email} | {each.email for each in asked}
 
     def _prove_mailbox(self, user_id: int, email: str) -> None:
         """Note that the caller reads the mailbox of a user.
 
         So the address is verified, guesses of strangers count no longer, and
-        this browser is the owner's (docs/security.md#mailbox). Not in
-        development, where a token proves nothing: it is handed to anybody.
+        this browser is the owner's (docs/security.md#mailbox).
         """
-        if self.settings.production:
-            self._db.change(
-                Account, {"user_id": user_id, "verified_at": None},
-                verified_at=self._time())
-            self._throttle.forgive([self._throttle.account(email),
-                                    self._throttle.confirm(user_id)])
-            self._devices.remember(self.caller, user_id, self._time())
+        self._db.change(Account, {"user_id": user_id, "verified_at": None},
+                        verified_at=self._time())
+        self._throttle.forgive([self._throttle.account(email),
+                                self._throttle.confirm(user_id)])
+        self._devices.remember(self.caller, user_id, self._time())
 
     def _replace_password(self, user: User, match: Dict[str, Any],
                           hashed: str) -> bool:
@@ -733,11 +773,13 @@ class Auth:
             if each not in kept:
                 self._db.delete(Session, id=each.id)
 
-    def _end_sessions(self, user: User, handles: Iterable[int]) -> int:
-        """End those of a user's sessions, and return how many there were."""
+    def _end_sessions(self, user: User, which: Any) -> int:
+        """End those of a user's sessions, and return how many there were.
+
+        `which` is a comparison, so that none is opened between look and end.
+        """
         with self._recorded() as record:
-            ended = sum(self._db.delete(Session, id=handle, user_id=user.id)
-                        for handle in handles)
+            ended = self._db.delete(Session, which, user_id=user.id)
             left = self._db.find_all(Session, user_id=user.id)
             self._db.change(User, {"id": user.id},
                             session_id=left[-1].digest if left else None)
@@ -750,6 +792,10 @@ class Auth:
         return [each for each in sessions
                 if each.is_live(self._time(), self.settings.session_idle)]
 
+    def _shown(self, table: Any, which: Any) -> List[Dict[str, Any]]:
+        """Return what a user may see of the rows that a comparison picks."""
+        return [each.shown() for each in self._db.find_all(table, which)]
+
     def _shown_sessions(self, current: Session) -> List[Dict[str, Any]]:
         """Return what the owner of a session may see of all of theirs."""
         stored = self._db.find_all(Session, user_id=current.user_id)
@@ -759,12 +805,14 @@ class Auth:
     def _live_session(self, session_id: object) -> Tuple[Session, User]:
         """Return the session of a token and its user; raise NotSignedIn.
 
-        Its end is checked here, at every look-up (docs/security.md#sessions).
+        Its end is checked here, at every look-up (docs/security.md#sessions),
+        and whatever it is looked up for is a use of it.
         """
         digest = tokens.presented_digest(session_id)
         found = self._db.find_session(digest) if digest else None
         if found is None or not self._live([found[0]]):
             raise NotSignedIn()
+        self._mark_seen(found[0])
         return found
 
     def _mark_seen(self, session: Session) -> None:
@@ -779,11 +827,13 @@ class Auth:
 
 
 def _as_read(user: User) -> Dict[str, Any]:
-    """Return what matches this user as long as the password is the same.
+    """Return what matches this user while address and password are the same.
 
-    What follows a check of the password must not happen under another.
+    What follows a check of the password must not happen under another, nor
+    undo a change of address that was confirmed meanwhile.
     """
-    return {"id": user.id, "hashed_password": user.hashed_password}
+    return {"id": user.id, "email": user.email,
+            "hashed_password": user.hashed_password}
 
 
 def _require(error: Type[AuthError], **values: object) -> None:

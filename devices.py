@@ -37,8 +37,8 @@ class Devices:
     def remember(self, caller: Caller, user_id: int, now: int) -> bool:
         """Know the caller's browser from now on, by its next token.
 
-        Returns whether the user had others already. Of too many, those not
-        seen for longest are forgotten.
+        Returns whether the user had any before, this one included. Of too
+        many, those not seen for longest are forgotten.
         """
         known = self._db.find_all(Device, user_id=user_id)
         if caller.next_device:

@@ -147,7 +147,8 @@ class UnknownEmail(AuthError, ValueError):
 class ResetRefused(AuthError, ValueError):
     """Raised when a password reset has no valid token, or lacks a field.
 
-    Unknown, used, replaced, expired and foreign tokens look alike.
+    Unknown, used, replaced and expired tokens look alike. A good one of
+    another user is told apart, to whoever holds it.
     """
 
     code = "reset_refused"
@@ -185,7 +186,8 @@ class UnknownHost(AuthError):
     """
 
     code = "unknown_host"
-    default = "this host is not served here"
+    default = ("this host is not served here; PUBLIC_URL and TRUSTED_HOSTS "
+               "name those that are")
 
 
 class CrossSite(AuthError):
@@ -195,7 +197,8 @@ class CrossSite(AuthError):
     """
 
     code = "cross_site"
-    default = "this request was made by a page of another site"
+    default = ("this request was made by a page of another site; only pages "
+               "of this service's own origin may make it")
 
 
 class Unavailable(AuthError):

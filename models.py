@@ -93,6 +93,11 @@ class MailToken(Base):
     email: str = Column(String(EMAIL_MAX), nullable=False)
     expires_at: int = Column(Seconds, nullable=False)
 
+    def shown(self) -> Dict[str, Any]:
+        """Return what its user may see of it: everything but the digest."""
+        return {"purpose": self.purpose, "email": self.email,
+                "expires_at": self.expires_at}
+
 
 class Device(Base):
     """A browser in which a user has signed in, or proved their mailbox.
@@ -106,6 +111,10 @@ class Device(Base):
     digest: str = Column(String(64), primary_key=True)
     user_id: int = _owner(index=True)
     seen_at: int = Column(Seconds, nullable=False)
+
+    def shown(self) -> Dict[str, Any]:
+        """Return what its user may see of it: everything but the digest."""
+        return {"seen_at": self.seen_at}
 
 
 class Outgoing(Base):
@@ -126,6 +135,15 @@ class Outgoing(Base):
     queued_at: int = Column(Seconds, nullable=False)
     due_at: Optional[int] = Column(Seconds, index=True)
     tries: int = Column(Integer, nullable=False)
+
+    def shown(self) -> Dict[str, Any]:
+        """Return what may be seen of it by whoever it is sent to.
+
+        Not its detail: a mail to this address may tell of another user's.
+        """
+        return {"purpose": self.purpose, "email": self.email,
+                "queued_at": self.queued_at, "due_at": self.due_at,
+                "tries": self.tries}
 
 
 class Attempt(Base):
@@ -157,3 +175,8 @@ class Entry(Base):
     network: str = Column(String(64), nullable=False)
     request_id: str = Column(String(64), nullable=False)
     detail: str = Column(String(EMAIL_MAX), nullable=False)
+
+    def shown(self) -> Dict[str, Any]:
+        """Return what the user that it is about may see: all of it."""
+        return {"at": self.at, "fact": self.fact, "network": self.network,
+                "request_id": self.request_id, "detail": self.detail}

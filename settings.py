@@ -59,16 +59,16 @@ def _title(name: str, text: str) -> str:
     """Return a name that can stand in the header of a mail."""
     if not re.match(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,60}\Z",
                     text):
-        raise ValueError("{} is a name of up to 60 characters, on one line."
-                         .format(name))
+        raise ValueError("{} must be a name of up to 60 characters, on one "
+                         "line.".format(name))
     return text
 
 
 def _environment(name: str, text: str) -> str:
     """Return the mode; anything but the two known words fails closed."""
     if text not in ("development", "production"):
-        raise ValueError("{} is development or production, not {!r}.".format(
-            name, text))
+        raise ValueError("{} must be development or production, not {!r}."
+                         .format(name, text))
     return text
 
 
@@ -79,8 +79,8 @@ def _database(name: str, text: str) -> str:
     """
     if not re.match(r"sqlite:///(?!:memory:|file:)[^?]+\Z", text):
         # The URL itself is not repeated: it may hold a password.
-        raise ValueError("{} names a SQLite file, as in sqlite:////var/lib/"
-                         "bienvenue/bienvenue.db.".format(name))
+        raise ValueError("{} must name a SQLite file, as in sqlite:////var/"
+                         "lib/bienvenue/bienvenue.db.".format(name))
     return text
 
 
@@ -90,8 +90,8 @@ def _whole(low: int, high: int) -> Reader:
         """Return the number, or complain in a sentence that names it."""
         if not re.match(r"[0-9]{1,9}\Z", text) \
                 or not low <= int(text) <= high:
-            raise ValueError("{} is a whole number from {} to {}, not {!r}."
-                             .format(name, low, high, text))
+            raise ValueError("{} must be a whole number from {} to {}, not "
+                             "{!r}.".format(name, low, high, text))
         return int(text)
     return read
 
@@ -99,7 +99,7 @@ def _whole(low: int, high: int) -> Reader:
 def _switch(name: str, text: str) -> bool:
     """Return True for 1 and False for 0."""
     if text not in ("0", "1"):
-        raise ValueError("{} is 0 or 1, not {!r}.".format(name, text))
+        raise ValueError("{} must be 0 or 1, not {!r}.".format(name, text))
     return text == "1"
 
 
@@ -107,7 +107,7 @@ def _duration(name: str, text: str) -> int:
     """Return the whole seconds of a duration such as 90s, 15m, 1h or 30d."""
     match = re.match(r"([1-9][0-9]{0,8})([smhd])\Z", text)
     if match is None:
-        raise ValueError("{} is a duration such as 90s, 15m, 1h or 30d, "
+        raise ValueError("{} must be a duration such as 90s, 15m, 1h or 30d, "
                          "not {!r}.".format(name, text))
     return int(match.group(1)) * UNITS[match.group(2)]
 
@@ -116,7 +116,7 @@ def _rate(name: str, text: str) -> Rate:
     """Return a rate such as 3/1h."""
     match = re.match(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,8}[smhd])\Z", text)
     if match is None:
-        raise ValueError("{} is a rate such as 30/5m or 3/1h, not {!r}."
+        raise ValueError("{} must be a rate such as 30/5m or 3/1h, not {!r}."
                          .format(name, text))
     return Rate(int(match.group(1)), _duration(name, match.group(2)))
 
@@ -125,7 +125,7 @@ def _origin(name: str, text: str) -> str:
     """Return the origin of a URL that is nothing but one, in lower case."""
     match = re.match(r"(https?://[a-z0-9.-]+(?::[0-9]{1,5})?)/?\Z", text, re.I)
     if match is None:
-        raise ValueError("{} is where browsers reach the service, as in "
+        raise ValueError("{} must be where browsers reach the service, as in "
                          "https://auth.example.com, without a path."
                          .format(name))
     scheme, _, place = match.group(1).lower().partition("://")
@@ -136,10 +136,14 @@ def _origin(name: str, text: str) -> str:
 
 
 def _page(name: str, text: str) -> str:
-    """Return the URL of a page, to which a fragment can be added."""
-    if not re.match(r"https?://[^/\s#?]+(/[^\s#]*)?\Z", text):
-        raise ValueError("{} is the URL of a page, as in https://www.example."
-                         "com/account, without a fragment.".format(name))
+    """Return the URL of a page, or its path if the page is ours.
+
+    A fragment can be added to either.
+    """
+    if not re.match(r"(?!//)(https?://[^/\s#?]+)?(/[^\s#]*)?\Z", text):
+        raise ValueError("{} must be a path, as in /account, or the URL of a "
+                         "page, as in https://www.example.com/account, "
+                         "without a fragment.".format(name))
     return text
 
 
@@ -147,7 +151,7 @@ def _hosts(name: str, text: str) -> FrozenSet[str]:
     """Return the host names of a list separated by commas, in lower case."""
     names = [each.strip().lower() for each in text.split(",")]
     if not all(re.match(r"[a-z0-9.-]+\Z", each) for each in names):
-        raise ValueError("{} lists host names, as in auth.example.com,"
+        raise ValueError("{} must list host names, as in auth.example.com,"
                          "auth.internal, without a port.".format(name))
     return frozenset(names)
 
@@ -162,8 +166,8 @@ def _mail_server(name: str, text: str) -> str:
     except ValueError:
         good = False
     if not good:
-        raise ValueError("{} names a mail server, as in smtps://user:password"
-                         "@mail.example.com or smtp://mail.example.com:587."
+        raise ValueError("{} must name a mail server, as in smtps://user:"
+                         "password@mail.example.com or smtp://mail.example.com:587."
                          .format(name))
     return text
 
@@ -172,7 +176,7 @@ def _address(name: str, text: str) -> str:
     """Return the address that mail is sent from."""
     if not re.match(r"[\w!#$%&'*+/=?^`{|}~.-]+@[a-z0-9-]+(\.[a-z0-9-]+)*\Z",
                     text, re.I | re.A):
-        raise ValueError("{} is a plain address, as in auth@example.com."
+        raise ValueError("{} must be a plain address, as in auth@example.com."
                          .format(name))
     return text
 
@@ -180,7 +184,7 @@ def _address(name: str, text: str) -> str:
 def _folder(name: str, text: str) -> str:
     """Return the name of a folder that exists."""
     if not Path(text).is_dir():
-        raise ValueError("{} names a folder, and there is none at {!r}."
+        raise ValueError("{} must name a folder, and there is none at {!r}."
                          .format(name, text))
     return text
 
@@ -191,8 +195,8 @@ def _pepper(name: str, text: str) -> str:
     Without what would read differently in the list of PEPPER_OLD.
     """
     if not re.match(r"[!-+\--~]{32,}\Z", text):
-        raise ValueError("{} has at least 32 characters, none of them a blank "
-                         "or a comma, as from: python3 -c 'import secrets; "
+        raise ValueError("{} must have at least 32 characters, none of them a "
+                         "blank or a comma, as from: python3 -c 'import secrets; "
                          "print(secrets.token_urlsafe(32))'.".format(name))
     return text
 
@@ -277,8 +281,9 @@ class Settings:
     mail_url: str = _from("MAIL_URL", "", _mail_server, secret=True)
     # The sender of our mails; replies and bounces go there.
     mail_from: str = _from("MAIL_FROM", "", _address)
-    # The page that mailed links open. It finds the token in the fragment,
-    # which no server and no log ever sees.
+    # The page that mailed links open: a path under PUBLIC_URL, or a page
+    # elsewhere, whose server passes the token on, since browsers let no other
+    # origin do that. The token is in the fragment, which no log ever sees.
     landing_url: str = _from("LANDING_URL", "", _page)
     # Your own wording: a folder of templates that go before ours.
     mail_templates: str = _from("MAIL_TEMPLATES", "", _folder)
@@ -301,9 +306,9 @@ class Settings:
     # One network that tries many accounts. Offices share an address.
     login_network_limit: Rate = _from(
         "LOGIN_NETWORK_LIMIT", Rate(30, 5 * MINUTE), _rate)
-    # How many reset and verification mails one network may ask for.
-    reset_network_limit: Rate = _from(
-        "RESET_NETWORK_LIMIT", Rate(20, HOUR), _rate)
+    # How many mails one network may ask for: resets, links, moves.
+    mail_network_limit: Rate = _from(
+        "MAIL_NETWORK_LIMIT", Rate(20, HOUR), _rate)
     # How many accounts one network may open.
     register_network_limit: Rate = _from(
         "REGISTER_NETWORK_LIMIT", Rate(20, HOUR), _rate)
@@ -360,8 +365,11 @@ class Settings:
     @property
     def links(self) -> str:
         """The page that mailed links open."""
-        return self.landing_url or "http://localhost:{}/account".format(
-            self.port)
+        page = self.landing_url or "/account"
+        if page.startswith("/"):
+            page = (self.public_url or "http://localhost:{}".format(
+                self.port)) + page
+        return page
 
     @property
     def hosts(self) -> FrozenSet[str]:
@@ -387,11 +395,18 @@ def _contradictions(settings: Settings) -> List[str]:
     """Return complaints about settings that make no sense together."""
     problems = []
     if settings.session_idle > settings.session_absolute:
-        problems.append("SESSION_IDLE is not longer than "
-                        "SESSION_ABSOLUTE: lower the first.")
+        problems.append(
+            "SESSION_IDLE is longer than SESSION_ABSOLUTE: lower it.")
     if settings.login_free_failures > settings.login_most_failures:
-        problems.append("LOGIN_FREE_FAILURES is not more than "
-                        "LOGIN_MOST_FAILURES: lower the first.")
+        problems.append("LOGIN_FREE_FAILURES is more than "
+                        "LOGIN_MOST_FAILURES: lower it.")
+    # Mails that a stranger asked for would leave the owner for a while with
+    # no token that works, and no mail to come.
+    for name, life in (("RESET_TOKEN_LIFE", settings.reset_token_life),
+                       ("VERIFY_TOKEN_LIFE", settings.verify_token_life)):
+        if life < settings.mail_address_limit.seconds:
+            problems.append("{} is shorter than the time of MAIL_ADDRESS_"
+                            "LIMIT: raise it, or lower that.".format(name))
     return problems
 
 
@@ -411,9 +426,8 @@ def _dangers(settings: Settings, environ: Mapping[str, str],
             "where browsers reach the service, by TLS, as in "
             "https://auth.example.com"),
         "LANDING_URL": (
-            settings.landing_url.startswith("https://"),
-            "the page that mailed links open, by TLS, as in "
-            "https://www.example.com/account"),
+            settings.landing_url.startswith(("https://", "/")),
+            "the page that mailed links open, by TLS, as in /account"),
         "MAIL_URL": (
             settings.mail_url, "the server that takes our mail, as in "
             "smtps://user:password@mail.example.com"),
@@ -421,14 +435,25 @@ def _dangers(settings: Settings, environ: Mapping[str, str],
             settings.mail_from, "the sender of our mails, as in "
             "auth@example.com"),
         "BCRYPT_COST": (
-            settings.bcrypt_cost >= 10, "10 or more, OWASP's floor")}
+            settings.bcrypt_cost >= 10, "10 or more, OWASP's floor"),
+        "RESET_TOKEN_LIFE": (
+            settings.reset_token_life <= DAY,
+            "24h or less (NIST SP 800-63B-4, 4.2.1.2)")}
     problems = ["Set {} to {}.".format(name, what)
                 for name, (good, what) in needed.items() if not good
                 and not any(each.startswith(name) for each in said)]
+    if not _has_folder(settings.database_url):
+        problems.append("DATABASE_URL names a file in a folder that is not "
+                        "there: make the folder.")
     if environ.get("FLASK_DEBUG", "0").lower() not in ("", "0", "false"):
         problems.append("Unset FLASK_DEBUG: its errors show the code and "
                         "run what is typed into them.")
     return problems
+
+
+def _has_folder(url: str) -> bool:
+    """Tell whether a SQLite file can be made where a URL says."""
+    return Path(url.partition("sqlite:///")[2]).parent.is_dir()
 
 
 def _secret(name: str, environ: Mapping[str, str]) -> str:

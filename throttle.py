@@ -16,7 +16,7 @@ from typing import Dict, List, NamedTuple, Union
 from db import DB
 from errors import Throttled, Unavailable
 from models import Attempt
-from settings import DAY, Settings
+from settings import DAY, HOUR, Settings
 
 # After so long without an attempt a lane starts from nothing.
 FORGOTTEN_AFTER = 30 * DAY
@@ -87,6 +87,10 @@ class Window(NamedTuple):
         return left if 0 < left <= self.seconds else 0
 
 
+# What leaves a row or a mail each time, for whoever is signed in.
+RARELY = Window(10, HOUR)
+
+
 class Lane(NamedTuple):
     """What is counted, of whom, and by which rule."""
 
@@ -96,7 +100,11 @@ class Lane(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The key of its row: says neither address nor network."""
+        """The key of its row.
+
+        It hides address and network from a glance, not from whoever tries
+        them all.
+        """
         named = "{}\0{}".format(self.name, self.who)
         return hashlib.sha256(
             named.encode("utf-8", "surrogatepass")).hexdigest()
@@ -125,15 +133,15 @@ class Throttle:
 
     def account(self, email: str) -> Lane:
         """All strangers' passwords for one address, in its canonical form."""
-        return self.passwords("login:account", email)
+        return self._passwords("login:account", email)
 
     def device(self, digest: str) -> Lane:
         """The passwords from one device that its owner used before."""
-        return self.passwords("login:device", digest)
+        return self._passwords("login:device", digest)
 
     def confirm(self, user_id: int) -> Lane:
         """The passwords that somebody signed in gives once more."""
-        return self.passwords("confirm", user_id)
+        return self._passwords("confirm", user_id)
 
     def network(self, name: str, network: str) -> Lanes:
         """What one network does: login, register, or mail that is asked for.
@@ -142,7 +150,7 @@ class Throttle:
         """
         rate = {"login": self._settings.login_network_limit,
                 "register": self._settings.register_network_limit,
-                "mail": self._settings.reset_network_limit}[name]
+                "mail": self._settings.mail_network_limit}[name]
         return [Lane(name + ":network", network, Window(*rate))
                 ] if network else []
 
@@ -156,17 +164,14 @@ class Throttle:
             Lane("moves", str(user_id),
                  Window(*self._settings.mail_address_limit))]
 
+    def rarely(self, name: str, user_id: int) -> Lane:
+        """What a person does now and then, and a script without end."""
+        return Lane(name, str(user_id), RARELY)
+
     def mail(self, purpose: str, email: str) -> Lane:
         """The mails of one kind that strangers cause at one address."""
         return Lane("mail:" + purpose, email,
                     Window(*self._settings.mail_address_limit))
-
-    def passwords(self, name: str, who: object) -> Lane:
-        """The lane in which one party's wrong passwords are counted."""
-        return Lane(name, str(who), Backoff(
-            self._settings.login_free_failures,
-            self._settings.login_longest_wait,
-            self._settings.login_most_failures))
 
     # -- Counting
 
@@ -214,6 +219,13 @@ class Throttle:
     def forget_old(self, now: int) -> int:
         """Delete the counts that no rule looks at any more."""
         return self._db.delete(Attempt, Attempt.expires_at <= now)
+
+    def _passwords(self, name: str, who: object) -> Lane:
+        """The lane in which one party's wrong passwords are counted."""
+        return Lane(name, str(who), Backoff(
+            self._settings.login_free_failures,
+            self._settings.login_longest_wait,
+            self._settings.login_most_failures))
 
     def _count_of(self, lane: Lane, now: int) -> Attempt:
         """Return what a lane has counted so far; raise Throttled if full."""

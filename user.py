@@ -7,6 +7,8 @@ print and use them. What else is known of a user hangs off it in models.py.
 from __future__ import annotations
 
 import unicodedata
+from email.errors import HeaderParseError
+from email.headerregistry import Address
 from typing import Any, Optional
 
 import sqlalchemy
@@ -45,9 +47,9 @@ class User(Base):
     email: str = Column(String(EMAIL_MAX), nullable=False, unique=True)
     # bcrypt; see credentials/passwords.py for its two forms.
     hashed_password: str = Column(String(250), nullable=False)
-    # SHA-256 of the session opened last, NULL once signed out everywhere.
+    # SHA-256 of the session opened last, until it is signed out of.
     session_id: Optional[str] = Column(String(250), nullable=True)
-    # SHA-256 of the one live reset token, NULL when there is none.
+    # SHA-256 of the reset token made last, NULL once it was used.
     reset_token: Optional[str] = Column(String(250), nullable=True)
 
     def __repr__(self) -> str:
@@ -110,6 +112,9 @@ def validate_mailable(email: str) -> None:
     try:
         email_validator.validate_email(
             email, check_deliverability=False, allow_smtputf8=False)
-    except email_validator.EmailNotValidError as error:
-        raise InvalidInput("email is no address that mail can be sent to") \
+        # What cannot stand in a header would wait in the outbox for ever.
+        Address(addr_spec=canonical_email(email))
+    except (email_validator.EmailNotValidError, ValueError, IndexError,
+            HeaderParseError) as error:
+        raise InvalidInput("email is not an address that mail can reach") \
             from error

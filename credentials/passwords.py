@@ -88,13 +88,13 @@ def refuse_weak(password: str, minimum: int, words: Iterable[str] = (),
             "{} is shorter than {} characters: length is what makes guessing "
             "slow, so take a sentence".format(field, minimum))
     if is_common(password):
-        raise WeakPassword("{} is one of the common ones, which are tried "
-                           "first".format(field))
+        raise WeakPassword("{} is one of the common ones, which attackers "
+                           "try first: choose another".format(field))
     if any(len(word) >= _WORD_MIN and word.lower() in spelled.lower()
            for word in words):
         raise WeakPassword(
-            "{} contains your address or the name of this service, which are "
-            "tried first".format(field))
+            "{} contains a part of your address or of this service's name, "
+            "which attackers try first: choose another".format(field))
 
 
 def hash_password(password: str, cost: int = DEFAULT_COST,

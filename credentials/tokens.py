@@ -16,10 +16,21 @@ from typing import Optional
 # [0-9a-f] and \Z rather than \w and $: no Unicode digit, no final newline.
 _TOKEN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
+_TOKEN_INSIDE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
+
 
 def mint() -> str:
     """Return a fresh token of 36 characters that nobody can guess."""
     return str(uuid.uuid4())
+
+
+def masked(text: str) -> str:
+    """Return a text with a stand-in for whatever looks like a token.
+
+    Clients put secrets where they do no good; a log must not keep them there
+    (ASVS 16.2.5).
+    """
+    return _TOKEN_INSIDE.sub("<token>", text)
 
 
 def digest(token: str) -> str:

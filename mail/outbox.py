@@ -14,11 +14,11 @@ from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 from audit import Fact, Trail
 from db import DB
 from errors import Unavailable, UnknownEmail
-from mail.letters import ALREADY_REGISTERED, Letters
+from mail.letters import ALREADY_REGISTERED, NEW_DEVICE, Letters
 from mail.transports import Mailer, Send
 from models import CHANGE, RESET, VERIFY, Account, Outgoing
 from settings import DAY, MINUTE, Settings
-from throttle import Throttle
+from throttle import Lanes, Throttle
 from user import User
 
 # The column as what it is in a query, where None never compares.
@@ -27,13 +27,19 @@ DUE_AT: Any = Outgoing.due_at
 BATCH = 20
 # Whoever claimed a mail and did not report has died: others may try. Longer
 # than all the timeouts of one delivery together.
-LEASE = 10 * MINUTE
+LEASE = 15 * MINUTE
 # Waits between tries double from the first to the longest.
 FIRST_WAIT, LONGEST_WAIT = 10, 15 * MINUTE
 GIVE_UP_AFTER = DAY
 # What the token in a mail is good for.
 TOKENS: Dict[str, str] = {
     RESET: RESET, ALREADY_REGISTERED: RESET, VERIFY: VERIFY, CHANGE: CHANGE}
+# What a stranger, or a script, may cause at an address.
+COUNTED = tuple(TOKENS) + (NEW_DEVICE,)
+# Who sends in rounds of seconds has not seen a mail that waits for so long.
+LATE = MINUTE
+# A mail that went is not sent again because the store is busy for a while.
+CLOSE_TRIES = 3
 # Mints a token: for a user, a purpose, and the address that it goes to.
 Issue = Callable[[User, str, str], str]
 
@@ -59,6 +65,7 @@ class Outbox:
         self._mailer = mailer
         self._throttle = throttle
         self._issue = issue
+        self._kept = settings.audit_life
         self._trail = Trail(db)
         self._letters = Letters(settings)
 
@@ -91,20 +98,31 @@ class Outbox:
         return done
 
     def forget(self, email: str) -> None:
-        """Delete every mail to an address, and the count of them."""
+        """Delete every mail to an address."""
         self._db.delete(Outgoing, email=email)
-        self._throttle.forget([
-            self._throttle.mail(each, email) for each in TOKENS])
+
+    def lanes(self, email: str) -> Lanes:
+        """Return the lanes in which mails to an address are counted."""
+        return [self._throttle.mail(each, email) for each in COUNTED]
 
     def counts(self) -> Tuple[int, int, int]:
-        """Return how many mails wait, are stuck, and were given up.
+        """Return how many mails are late, are stuck, and were given up.
 
-        The stuck are those of the waiting that were tried several times.
+        The late are due and nobody tried, the stuck were tried more than once.
         """
         mails = self._db.find_all(Outgoing)
         waiting = [each for each in mails if each.due_at is not None]
-        return (len(waiting), sum(each.tries > 2 for each in waiting),
+        before = self._time() - LATE
+        return (sum(not each.tries and (each.due_at or 0) < before
+                    for each in waiting),
+                sum(each.tries > 1 for each in waiting),
                 len(mails) - len(waiting))
+
+    def forget_old(self) -> int:
+        """Delete the mails that were given up and not revived for long."""
+        return self._db.delete(
+            Outgoing, DUE_AT.is_(None),
+            Outgoing.queued_at <= self._time() - self._kept)
 
     def revive(self) -> int:
         """Make the mails that were given up due; return how many."""
@@ -124,7 +142,7 @@ class Outbox:
             mails = self._db.find_all(Outgoing, due, limit=BATCH)
             if not mails:
                 return
-            yield from filter(self._claim, mails)
+            yield from (each for each in mails if self._claim(each))
 
     def _claim(self, mail: Outgoing) -> bool:
         """Take a mail for ourselves; False if another sender was faster."""
@@ -141,18 +159,18 @@ class Outbox:
         """
         purpose, user = self._occasion(mail)
         if user is None or not self._may_go(mail):
-            return self._close(mail, Fact.MAIL_WITHHELD)
+            self._close(mail, Fact.MAIL_WITHHELD)
+            return
         with self._server() as send:
             try:
                 token = self._token(mail, purpose, user)
             except UnknownEmail:  # called off, or the user has moved
-                return self._close(mail, Fact.MAIL_WITHHELD,
-                                   due_at=mail.due_at)
+                self._close(mail, Fact.MAIL_WITHHELD, due_at=mail.due_at)
+                return
             send(self._letters.write(purpose, mail.email, self._time(), token,
                                      mail.detail), mail.email)
             # Before the server is left, which may fail as well.
-            self._close(mail, Fact.MAIL_SENT)
-        return None
+            self._close_surely(mail)
 
     @contextmanager
     def _server(self) -> Iterator[Send]:
@@ -199,10 +217,22 @@ class Outbox:
 
         Decided here, so that the request takes the same time either way.
         """
-        if mail.purpose not in TOKENS or mail.tries > 1:
+        if mail.purpose not in COUNTED or mail.tries > 1:
             return True
         return self._throttle.admits(
             self._throttle.mail(mail.purpose, mail.email), self._time())
+
+    def _close_surely(self, mail: Outgoing) -> None:
+        """Forget a mail that went, however busy the store is for a while.
+
+        Otherwise it goes once more, and the link in the first is dead.
+        """
+        for left in reversed(range(CLOSE_TRIES)):
+            try:
+                return self._close(mail, Fact.MAIL_SENT)
+            except Unavailable:
+                if not left:
+                    raise
 
     def _close(self, mail: Outgoing, fact: Fact, **still: Any) -> None:
         """Forget a mail that is dealt with, if it is still like this."""

@@ -33,11 +33,11 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         """Go on, round after round."""
-        swept_at = -float(SWEEP_SECONDS)
+        sweep_at = 0.0
         while not self._stopped.is_set():
             self._attempt(self._deliver)
-            if time.monotonic() >= swept_at + SWEEP_SECONDS:
-                swept_at = time.monotonic()
+            if time.monotonic() >= sweep_at:
+                sweep_at = time.monotonic() + SWEEP_SECONDS
                 self._attempt(self._sweep)
             self._stopped.wait(ROUND_SECONDS)
 

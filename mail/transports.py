@@ -8,14 +8,17 @@ import ssl
 from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 from ipaddress import ip_address
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 from urllib.parse import unquote, urlsplit
 
 from settings import Settings
 
 log = logging.getLogger("bienvenue.mail")
-# A server that says nothing for so long is taken for dead.
+# A server that says nothing for so long is taken for dead;
 TIMEOUT_SECONDS = 10
+# but not so soon while it takes a mail. It may have it long before it says so,
+# and whoever hangs up meanwhile sends it twice (RFC 5321, 4.5.3.2.6).
+TAKING_SECONDS = 120
 # Takes the message and the one address that it goes to.
 Send = Callable[[EmailMessage, str], None]
 
@@ -67,7 +70,8 @@ class SmtpMailer(Mailer):
 
                 Not read from the header, where a comma would make two.
                 """
-                server.send_message(message, to_addrs=[email])
+                with _patience(server):
+                    server.send_message(message, to_addrs=[email])
             yield send
             with suppress(OSError):  # what was taken is taken
                 server.quit()
@@ -97,6 +101,15 @@ class ConsoleMailer(Mailer):
         text = message.get_body(("plain",))
         log.info("mail to %s: %s\n\n%s", email, message["Subject"],
                  text.get_content() if text else "")
+
+
+@contextmanager
+def _patience(server: smtplib.SMTP) -> Iterator[None]:
+    """Wait longer for a server, for a while."""
+    sock: Any = server.sock
+    sock.settimeout(TAKING_SECONDS)
+    yield
+    sock.settimeout(TIMEOUT_SECONDS)
 
 
 def mailer_for(settings: Settings) -> Mailer:

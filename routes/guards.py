@@ -62,17 +62,17 @@ def name_caller() -> None:
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if REQUEST_ID.match(given) else str(uuid.uuid4())
     settings = service().settings
-    known = settings.production
+    production = settings.production
     peer = request.remote_addr or ""
     g.caller = Caller(
         network=network_of(client_address(
             peer, ",".join(request.headers.getlist("X-Forwarded-For")),
-            settings.trusted_proxies if known else 0)) or network_of(peer)
+            settings.trusted_proxies if production else 0)) or network_of(peer)
         or NOWHERE,
         user_agent=request.headers.get("User-Agent", ""),
         request_id=g.request_id,
-        device=the_cookie(DEVICE_COOKIE) if known else "",
-        next_device=tokens.mint() if known else "")
+        device=the_cookie(DEVICE_COOKIE) if production else "",
+        next_device=tokens.mint() if production else "")
 
 
 def client_address(peer: str, forwarded: str, hops: int) -> str:

@@ -458,7 +458,7 @@ class TestRefusals:
         """The production mode where everything goes once."""
         service = Auth(db, dataclasses.replace(
             safe_settings, login_free_failures=1,
-            reset_network_limit=Rate(1, HOUR),
+            mail_network_limit=Rate(1, HOUR),
             register_network_limit=Rate(1, HOUR)), clock, mailbox)
         return Scene(service, db, mailbox, int(clock()))
 

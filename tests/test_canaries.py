@@ -197,7 +197,7 @@ def settings_of(folder: Path, canaries: Canaries) -> Settings:
     return Settings(
         database_url="sqlite:///{}".format(folder / "canaries.db"),
         bcrypt_cost=4, register_network_limit=Rate(1000, 1),
-        reset_network_limit=Rate(1000, 1), mail_address_limit=Rate(1000, 1),
+        mail_network_limit=Rate(1000, 1), mail_address_limit=Rate(1000, 1),
         **changes)
 
 

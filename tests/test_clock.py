@@ -203,8 +203,8 @@ class TestThrottle:
     @pytest.mark.parametrize("path, form, limit, status", [
         ("/sessions", {"password": "wrong"}, "login_network_limit", 401),
         ("/users", {"password": STRONG}, "register_network_limit", 200),
-        ("/reset_password", {}, "reset_network_limit", 200),
-        ("/verify_email", {}, "reset_network_limit", 200)])
+        ("/reset_password", {}, "mail_network_limit", 200),
+        ("/verify_email", {}, "mail_network_limit", 200)])
     def test_of_a_network_to_the_second(
             self, visit: Callable[..., Visitor], clock: Clock, path: str,
             form: Dict[str, str], limit: str, status: int) -> None:

@@ -34,7 +34,8 @@ SMALL = set("a an the of to and or in on at for by with from as is are be was "
 ROWS = {
     "main": set(),
     "scripts": {"credentials"},
-    "app": {"auth", "cli", "errors", "logs", "routes", "settings"},
+    "app": {"auth", "cli", "credentials", "errors", "logs", "routes",
+            "settings"},
     "routes": {"audit", "auth", "credentials", "devices", "errors", "user"},
     "cli": {"auth", "errors", "logs", "mail", "settings"},
     "auth": {"audit", "credentials", "db", "devices", "errors", "mail",

@@ -645,7 +645,7 @@ class TestEnumeration:
         """The limit counts what was asked, not what was found."""
         few = Rate(2, HOUR)
         busy = visit("198.51.100.1", register_network_limit=few,
-                     login_network_limit=few, reset_network_limit=few)
+                     login_network_limit=few, mail_network_limit=few)
         heard = [asks(what, email, busy)
                  for email in (EMAIL, UNKNOWN, UNVERIFIED, UNKNOWN, EMAIL)]
         assert heard[0] == heard[1]

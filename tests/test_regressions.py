@@ -231,7 +231,7 @@ def test_04_enumeration_by_reset(everybody: None, visit: NewGuest,
         [told(visitor.asks("POST", path, email=email), email)
          for path in ("/reset_password", "/verify_email") * 4]
         for email, visitor in ((each, visit(
-            "192.0.2.{}".format(place), reset_network_limit=Rate(7, HOUR),
+            "192.0.2.{}".format(place), mail_network_limit=Rate(7, HOUR),
             mail_address_limit=Rate(1, HOUR)))
             for place, each in enumerate((EMAIL, JOE, EVE)))]
     assert [each[0] for each in seen[0]] == [200] * 7 + [429]

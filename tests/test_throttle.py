@@ -515,7 +515,7 @@ class TestLanes:
             safe_settings, login_free_failures=1, login_longest_wait=2,
             login_most_failures=10, login_network_limit=Rate(3, 4),
             register_network_limit=Rate(5, 6),
-            reset_network_limit=Rate(7, 8), mail_address_limit=Rate(9, 10)))
+            mail_network_limit=Rate(7, 8), mail_address_limit=Rate(9, 10)))
         assert changed.account("x").rule == Backoff(1, 2, 10)
         assert [changed.network(name, "x")[0].rule
                 for name in ("login", "register", "mail")] == [

@@ -45,7 +45,7 @@ DEPLOYED = dict(
     AUTH_ENV="production", PUBLIC_URL="https://" + HOST, BCRYPT_COST="10",
     LANDING_URL="https://www.example.com/account",
     MAIL_FROM="auth@example.com", LOGIN_FREE_FAILURES="50",
-    LOGIN_NETWORK_LIMIT="100000/1h", RESET_NETWORK_LIMIT="100000/1h",
+    LOGIN_NETWORK_LIMIT="100000/1h", MAIL_NETWORK_LIMIT="100000/1h",
     REGISTER_NETWORK_LIMIT="100000/1h")
 ACCOUNTS = 30
 # Of each kind: warm up, then count.
