@@ -167,8 +167,8 @@ def _mail_server(name: str, text: str) -> str:
         good = False
     if not good:
         raise ValueError("{} must name a mail server, as in smtps://user:"
-                         "password@mail.example.com or smtp://mail.example.com:587."
-                         .format(name))
+                         "password@mail.example.com or "
+                         "smtp://mail.example.com:587.".format(name))
     return text
 
 
@@ -195,9 +195,10 @@ def _pepper(name: str, text: str) -> str:
     Without what would read differently in the list of PEPPER_OLD.
     """
     if not re.match(r"[!-+\--~]{32,}\Z", text):
-        raise ValueError("{} must have at least 32 characters, none of them a "
-                         "blank or a comma, as from: python3 -c 'import secrets; "
-                         "print(secrets.token_urlsafe(32))'.".format(name))
+        raise ValueError("{} must have at least 32 characters, none of them "
+                         "a blank or a comma, as from: python3 -c 'import "
+                         "secrets; print(secrets.token_urlsafe(32))'."
+                         .format(name))
     return text
 
 

@@ -16,7 +16,7 @@ from app import STATUS, create_app, index, listen
 from audit import Caller
 from auth import Auth
 from db import DB
-from errors import AuthError, EmailTaken, Unavailable
+from errors import AuthError, CrossSite, EmailTaken, Unavailable
 from settings import Settings
 from tests.helpers import (
     EMAIL, PASSWORD, STRANGE_TOKEN, Clock, Visitor, assert_error,
@@ -328,8 +328,7 @@ class TestOtherSites:
                         headers: Dict[str, str]) -> None:
         """On every route that changes something, signing in included."""
         answer = tool.open(path, method=method, headers=headers)
-        assert_error(answer, 403,
-                     "this request was made by a page of another site")
+        assert_error(answer, 403, CrossSite.default)
 
     @pytest.mark.parametrize("headers", [
         {}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"},

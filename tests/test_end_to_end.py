@@ -115,9 +115,9 @@ class TestRefusal:
             "MAIL_FROM", "BCRYPT_COST", "FLASK_DEBUG:"]
 
     @pytest.mark.parametrize("complaint", [
-        "AUTH_ENV is development or production, not 'prod'.",
-        "BCRYPT_COST is a whole number from 4 to 16, not '99'.",
-        "PORT is a whole number from 1 to 65535, not 'x'."])
+        "AUTH_ENV must be development or production, not 'prod'.",
+        "BCRYPT_COST must be a whole number from 4 to 16, not '99'.",
+        "PORT must be a whole number from 1 to 65535, not 'x'."])
     def test_every_bad_setting_is_named_at_once(
             self, complaint: str, bad_settings: Run) -> None:
         """Three mistakes cost one start, not three."""

@@ -35,8 +35,10 @@ SESSION, DEVICE = "__Host-session_id", "__Host-device"
 # As long as EMAIL, so that answers about them have the same length.
 UNVERIFIED, UNKNOWN = "joe@me.com", "eve@me.com"
 HOME = "203.0.113.7"
-NOT_HERE = "this host is not served here"
-OTHER_SITE = "this request was made by a page of another site"
+NOT_HERE = ("this host is not served here; PUBLIC_URL and TRUSTED_HOSTS name "
+            "those that are")
+OTHER_SITE = ("this request was made by a page of another site; only pages of "
+              "this service's own origin may make it")
 LINK = PRODUCTION["landing_url"] + "#"
 EVERY_HEADER = {
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
@@ -707,6 +709,32 @@ class TestEnumeration:
         assert len(costs[0]) > 3
 
     @every_mail
+    @pytest.mark.parametrize("trouble", [
+        "none", "mail server", "mailbox limit", "network limit"])
+    def test_asking_for_mail_costs_the_same_statements_in_trouble(
+            self, asks: Callable[..., Tuple[Any, ...]], what: str,
+            trouble: str, visit: Callable[..., Visitor], safe: Auth,
+            mailbox: Mailbox) -> None:
+        """Whatever the sender found out about an address before."""
+        if trouble == "mail server":
+            mailbox.broken = ConnectionRefusedError()
+        before = 4 if trouble == "mailbox limit" else 1
+        costs = []
+        for place, email in enumerate((UNKNOWN, EMAIL, UNVERIFIED)):
+            visitor = visit("192.0.2.{}".format(place),
+                            mail_network_limit=Rate(before + (
+                                trouble != "network limit"), HOUR))
+            for _ in range(before):
+                assert asks(what, email, visitor)[0] == 200
+                safe.deliver_mail()
+            with statements() as noted:
+                heard = asks(what, email, visitor)
+            costs.append((noted, heard))
+        assert costs[0] == costs[1] == costs[2]
+        assert costs[0][1][0] == (429 if trouble == "network limit" else 200)
+        assert len(costs[0][0]) >= 1
+
+    @every_mail
     def test_asking_for_mail_looks_nobody_up(
             self, asks: Callable[..., Tuple[Any, ...]], what: str) -> None:
         """What is not read cannot be told."""
@@ -716,6 +744,34 @@ class TestEnumeration:
         for table in ("users", "accounts", "mail_tokens", "sessions"):
             assert not [each for each in noted
                         if re.search(r"\b{}\b".format(table), each)]
+
+    @pytest.mark.parametrize("tries", [1, 7])
+    def test_registering_and_then_signing_in_tells_nothing(
+            self, visit: Callable[..., Visitor], tries: int,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever opens an account knows its password, if it is theirs.
+
+        Answers, hashes and statements are the same for a fresh address and
+        for one that somebody has; waits as well.
+        """
+        seen = []
+        for place, email in enumerate((UNKNOWN, EMAIL, UNVERIFIED)):
+            stranger = visit("198.51.100.{}".format(place))
+            heard = [told(stranger.asks(
+                "POST", "/users", {"X-Request-ID": "one"}, email=email,
+                password=STRONGER), email)]
+            with monkeypatch.context() as patch, statements() as noted:
+                hashes = noting(patch, bcrypt, "hashpw", "checkpw")
+                heard += [told(stranger.asks(
+                    "POST", "/sessions", {"X-Request-ID": "two"},
+                    email=email, password=STRONGER), email)
+                    for _ in range(tries)]
+            seen.append((heard, hashes, noted))
+        assert seen[0] == seen[1] == seen[2]
+        assert [each[0] for each in seen[0][0]] == (
+            [200] + [401] * 5 + [429] * 2)[:tries + 1]
+        assert len(seen[0][1]) == min(tries, 5)
+        assert len(seen[0][2]) > 5
 
     def test_a_taken_address_is_told_where_that_is_wanted(
             self, visit: Callable[..., Visitor], safe: Auth,
@@ -773,6 +829,9 @@ class TestUnverified:
 
     NOT_VERIFIED = ("verify your email first: open the link that was mailed "
                     "to you, or ask for a new one (POST /verify_email)")
+    EITHER = ("wrong email or password, or an email that is not verified "
+              "yet: open the link that was mailed to it, or ask for a new "
+              "one (POST /verify_email)")
 
     @pytest.fixture
     def newcomer(self, guest: Visitor) -> Visitor:
@@ -783,14 +842,31 @@ class TestUnverified:
     def test_is_refused(self, newcomer: Visitor) -> None:
         """With what to do about it, and no cookie."""
         answer = newcomer.logs_in(EMAIL, STRONG)
-        assert_error(answer, 403, self.NOT_VERIFIED)
+        assert_error(answer, 401, self.EITHER)
         assert cookies_of(answer) == {}
 
-    def test_a_wrong_password_learns_nothing_of_it(
+    def test_nobody_learns_whether_it_was_that(
             self, newcomer: Visitor) -> None:
-        """As for any account (Django CVE-2018-6188)."""
-        assert_error(newcomer.logs_in(EMAIL, STRONGER), 401,
-                     "wrong email or password")
+        """Nor the owner, who would learn it of others' (CVE-2018-6188)."""
+        for email, password in ((EMAIL, STRONGER), (UNKNOWN, STRONG)):
+            assert_error(newcomer.logs_in(email, password), 401, self.EITHER)
+
+    def test_is_told_apart_where_registering_hides_nothing(
+            self, newcomer: Visitor, visit: Callable[..., Visitor]) -> None:
+        """REVEAL_REGISTERED=1; to whoever knows the password."""
+        frank = visit(reveal_registered=True)
+        answer = frank.logs_in(EMAIL, STRONG)
+        assert_error(answer, 403, self.NOT_VERIFIED)
+        assert cookies_of(answer) == {}
+        for email, password in ((EMAIL, STRONGER), (UNKNOWN, STRONG)):
+            assert_error(frank.logs_in(email, password), 401,
+                         "wrong email or password")
+
+    def test_where_nobody_has_to_be_verified_it_is_not_spoken_of(
+            self, newcomer: Visitor, visit: Callable[..., Visitor]) -> None:
+        """Such a hint would send people to a mail that does not help."""
+        answer = visit(require_verified=False).logs_in(EMAIL, STRONGER)
+        assert_error(answer, 401, "wrong email or password")
 
     def test_is_allowed_where_that_is_wanted(
             self, newcomer: Visitor, visit: Callable[..., Visitor]) -> None:
@@ -799,14 +875,39 @@ class TestUnverified:
         assert relaxed.logs_in(EMAIL, STRONG).status_code == 200
         assert relaxed.sees_profile().get_json() == {"email": EMAIL}
 
-    def test_a_right_password_is_never_throttled(
+    @pytest.mark.parametrize("reveal, status", [(False, 401), (True, 403)])
+    def test_counts_as_a_failure(
+            self, newcomer: Visitor, visit: Callable[..., Visitor],
+            reveal: bool, status: int,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two hundred from one network are five hashes, and not 200.
+
+        Anybody can open an account that stays so, and knows its password.
+        """
+        guest = visit(reveal_registered=reveal)
+        hashes = noting(monkeypatch, bcrypt, "hashpw", "checkpw")
+        answers = [guest.logs_in(EMAIL, STRONG).status_code
+                   for _ in range(200)]
+        assert answers == [status] * 5 + [429] * 195
+        assert hashes == ["checkpw"] * 5
+
+    def test_counts_for_its_network_too(
             self, newcomer: Visitor, visit: Callable[..., Visitor]) -> None:
-        """More often than an account or a network may be wrong."""
-        guest = visit(login_network_limit=Rate(3, HOUR),
-                      login_free_failures=2)
-        for _ in range(5):
-            assert_error(guest.logs_in(EMAIL, STRONG), 403,
-                         self.NOT_VERIFIED)
+        """Many such accounts are no way around the count of one."""
+        guest = visit(login_network_limit=Rate(3, HOUR))
+        for each in "abcde":
+            guest.registers(each + "@me.com", STRONG)
+        assert [guest.logs_in(each + "@me.com", STRONG).status_code
+                for each in "abcde"] == [401] * 3 + [429] * 2
+
+    def test_waiting_for_the_mail_shuts_nobody_out(
+            self, newcomer: Visitor, safe: Auth, mailbox: Mailbox) -> None:
+        """Whoever was impatient gets in once the link is opened."""
+        for _ in range(6):
+            newcomer.logs_in(EMAIL, STRONG)
+        safe.deliver_mail()
+        newcomer.asks("PUT", "/verify_email", token=mailbox.token(EMAIL))
+        assert newcomer.logs_in(EMAIL, STRONG).status_code == 200
 
     def test_is_allowed_once_proved(self, newcomer: Visitor, safe: Auth,
                                     mailbox: Mailbox) -> None:
@@ -911,9 +1012,10 @@ class TestPasswordRules:
     ADDRESS = "marie_curie.sklodowska+lab@labo-radium.me"
     SHORT = "is shorter than 15 characters: length is what makes guessing " \
             "slow, so take a sentence"
-    COMMON = "is one of the common ones, which are tried first"
-    NAMED = "contains your address or the name of this service, which are " \
-            "tried first"
+    COMMON = "is one of the common ones, which attackers try first: " \
+             "choose another"
+    NAMED = "contains a part of your address or of this service's name, " \
+            "which attackers try first: choose another"
     DOORS = {"register": "password", "change": "new_password",
              "reset": "new_password"}
 
@@ -976,6 +1078,15 @@ class TestPasswordRules:
         """It stands in many an address, as a dot does (ASVS 6.2.11)."""
         answer = guest.registers(self.ADDRESS, "the curie brothers")
         assert_error(answer, 400, "password " + self.NAMED)
+
+    def test_a_word_of_most_addresses_is_no_name(
+            self, visit: Callable[..., Visitor]) -> None:
+        """SERVICE_NAME=Acme Login bans the one word and not the other."""
+        guest = visit(service_name="Acme Login")
+        assert guest.registers(
+            UNKNOWN, "raclette at every LOGIN").status_code == 200
+        assert_error(guest.registers(UNVERIFIED, "raclette at every ACME"),
+                     400, "password " + self.NAMED)
 
     def test_a_refusal_uses_nothing_up(
             self, sets: Callable[[str], TestResponse], guest: Visitor,
@@ -1068,8 +1179,7 @@ class TestPepper:
         stored, guest = self.stored(db), visit("198.51.100.4", **changes)
         with monkeypatch.context() as patched:
             hashes = noting(patched, bcrypt, "hashpw", "checkpw")
-            assert_error(guest.logs_in(EMAIL, STRONG), 401,
-                         "wrong email or password")
+            assert guest.logs_in(EMAIL, STRONG).status_code == 401
         assert hashes == ["checkpw"]
         assert self.stored(db) == stored
         assert visit(pepper=self.OLD).logs_in(EMAIL, STRONG).status_code \
@@ -1087,6 +1197,9 @@ class TestDeleteProfile:
         The latter names no user: it is the same for an unknown address.
         """
         phone, stranger = new_guest(), new_guest("198.51.100.9")
+        signed_in.asks("PUT", "/password", current_password=STRONG,
+                       new_password=STRONG)
+        signed_in.asks("GET", "/profile/export")
         phone.logs_in(EMAIL, STRONG)
         phone.logs_in(EMAIL, "wrong")
         stranger.logs_in(EMAIL, "wrong")
@@ -1107,6 +1220,45 @@ class TestDeleteProfile:
         left = everything(db)
         del left["attempts"], left["audit"]
         assert not any(left.values()), left
+
+    def test_leaves_no_count_of_an_address_of_before(
+            self, signed_in: Visitor, new_guest: Callable[..., Visitor],
+            safe: Auth, safe_settings: Settings, mailbox: Mailbox,
+            db: DB) -> None:
+        """Nor of one that the user only asked for, mailed or not."""
+        new_guest("198.51.100.9").logs_in(EMAIL, "wrong")
+        for path in ("/reset_password", "/verify_email"):
+            signed_in.asks("POST", path, email=EMAIL)
+        signed_in.asks("PUT", "/email", password=STRONG, email=UNVERIFIED)
+        safe.deliver_mail()
+        assert signed_in.asks(
+            "PUT", "/verify_email",
+            token=mailbox.token(UNVERIFIED)).status_code == 200
+        signed_in.asks("PUT", "/email", password=STRONG, email=UNKNOWN)
+        safe.deliver_mail()
+        assert len(links_to(mailbox, UNKNOWN)) == 1
+        assert signed_in.asks("DELETE", "/profile",
+                              password=STRONG).status_code == 204
+        networks = networks_lanes(db, safe_settings, HOME, "198.51.100.9")
+        assert {each.key for each in db.find_all(Attempt)} <= networks
+
+    def test_leaves_no_fact_that_names_who_is_gone(
+            self, signed_in: Visitor, new_guest: Callable[..., Visitor],
+            db: DB, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Also if they went while a password was checked."""
+        verify = passwords.verify_password
+
+        def verify_then_go(password: str, *how: Any) -> bool:
+            """Let the owner leave while somebody guesses."""
+            monkeypatch.setattr(passwords, "verify_password", verify)
+            answer = signed_in.asks("DELETE", "/profile", password=STRONG)
+            assert answer.status_code == 204
+            return verify(password, *how)
+        monkeypatch.setattr(passwords, "verify_password", verify_then_go)
+        assert new_guest("198.51.100.9").logs_in(
+            EMAIL, "wrong").status_code == 401
+        assert [(each.fact, each.user_id) for each in db.find_all(Entry)] \
+            == [("login.refused", None)]
 
     def test_leaves_others_alone(
             self, signed_in: Visitor, new_guest: Callable[..., Visitor],

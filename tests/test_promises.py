@@ -75,6 +75,9 @@ def test_readme_settings_for_production_are_enough(tmp_path: Path) -> None:
     block = page("README.md").partition("```sh\n")[2].partition("```")[0]
     environ = dict(line.split("=", 1) for line in block.splitlines())
     environ["PEPPER_FILE"] = str(pepper)
+    folder = environ["DATABASE_URL"][len("sqlite:///"):].rpartition("/")[0]
+    assert re.search("install -d .*{}\n".format(folder), page("README.md"))
+    environ["DATABASE_URL"] = "sqlite:///{}/b.db".format(tmp_path)
     assert Settings.from_env(environ).production
 
 

@@ -396,7 +396,8 @@ class TestRefuseWeak:
     def test_common_ones(self, password: str) -> None:
         """What the list and its rules know, in any case."""
         assert weakness(password, field="new_password") == (
-            "new_password is one of the common ones, which are tried first")
+            "new_password is one of the common ones, which attackers try "
+            "first: choose another")
 
     @pytest.mark.parametrize("word, password, weak", [
         ("bienvenue", "soyez la bienvenue ici", True),
@@ -415,8 +416,8 @@ class TestRefuseWeak:
 
         A shorter one is in half of all sentences.
         """
-        said = ("password contains your address or the name of this service, "
-                "which are tried first")
+        said = ("password contains a part of your address or of this "
+                "service's name, which attackers try first: choose another")
         assert weakness(password, words=["mallory", word]) \
             == (said if weak else "")
 

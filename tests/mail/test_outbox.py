@@ -820,7 +820,8 @@ class TestRealServer:
             self, real: Auth, server: SmtpServer, clock: Clock, at: str,
             monkeypatch: pytest.MonkeyPatch) -> None:
         """The mail goes when it speaks again."""
-        monkeypatch.setattr(mail.transports, "TIMEOUT_SECONDS", 0.2)
+        for name in ("TIMEOUT_SECONDS", "TAKING_SECONDS"):
+            monkeypatch.setattr(mail.transports, name, 0.2)
         server.asleep_seconds, server.asleep_at = 30, at
         assert real.deliver_mail() == 0
         monkeypatch.undo()

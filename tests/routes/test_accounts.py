@@ -53,22 +53,28 @@ class TestExportProfile:
     def test_is_everything_and_no_secret(
             self, signed_in: Visitor, clock: Clock) -> None:
         """Times in seconds; neither a hash nor a digest among it."""
-        signed_in.forgets_password()
+        reset = ("POST", "/reset_password", {"X-Request-ID": "reset"})
+        signed_in.asks(*reset, email=EMAIL)
         now = int(clock())
-        assert signed_in.asks("GET", "/profile/export").get_json() == {
+        exported = signed_in.asks("GET", "/profile/export").get_json()
+        for each in exported["history"][:2]:
+            assert len(each.pop("request_id")) == 36
+        assert exported == {
             "id": 1, "email": EMAIL, "created_at": now, "verified_at": None,
             "password_changed_at": now,
             "sessions": signed_in.asks("GET", "/sessions").get_json()[
                 "sessions"],
             "devices": [],
             "mails_waiting": [{"purpose": "verify", "email": EMAIL,
-                               "queued_at": now}],
+                               "queued_at": now, "due_at": now, "tries": 0}],
             "links_mailed": [{"purpose": "reset", "email": EMAIL,
                               "expires_at": now + 3600}],
             "history": [
                 {"at": now, "fact": fact, "network": "127.0.0.1",
                  "detail": ""}
-                for fact in ("account.created", "session.opened")]}
+                for fact in ("account.created", "session.opened")] + [
+                {"at": now, "fact": "reset.requested", "detail": "",
+                 "network": "127.0.0.1", "request_id": "reset"}]}
 
     def test_needs_a_session(self, visitor: Visitor) -> None:
         """It is nobody else's to see."""
