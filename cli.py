@@ -47,12 +47,13 @@ def send(watch: bool) -> None:
     """Send what is due: all of it once, or as it comes.
 
     Run `flask mail send --watch` beside servers that leave the sending to it
-    (MAIL_IN_SERVER=0).
+    (MAIL_IN_SERVER=0). Either clears away what is old, as a server does.
     """
     configure(auth().settings.production)
     if watch:
         Sender(auth().deliver_mail, auth().sweep).run()
     click.echo("{} mails dealt with.".format(auth().deliver_mail()))
+    auth().sweep()
 
 
 @mail.command()

@@ -337,7 +337,9 @@ class Settings:
                 problems.append(str(problem))
         settings = cls(**values)
         problems += _contradictions(settings)
-        if settings.production:
+        # Who misspelled production has to hear of the rest now, too.
+        if settings.production or environ.get(
+                "AUTH_ENV", "").lower().startswith("prod"):
             problems += _dangers(settings, environ, problems)
         if problems:
             raise BadSettings(problems, settings)

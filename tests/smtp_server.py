@@ -76,7 +76,8 @@ class SmtpServer:
     - `answer`: what it says instead of OK, such as "550 no", when it hears
       `answer_to`, one of MAIL, RCPT, DATA, QUIT and STARTTLS;
     - `asleep_seconds`: how long it says nothing, before its greeting, or
-      before it answers a mail if `asleep_at` is DATA;
+      before it answers a mail if `asleep_at` is DATA; it keeps that mail
+      even if the client hangs up meanwhile;
     - `login`: the one user and password that it lets in, anybody if None.
 
     With `tls` it is "smtps" (from the start) or "starttls" (if the client
@@ -279,17 +280,28 @@ class _Handler:
 
     async def handle_DATA(self, _smtp: Any, _session: Any,
                           envelope: Any) -> str:
-        """Take the mail itself, once for each recipient."""
-        if self._server.asleep_at == "DATA":
-            await asyncio.sleep(self._server.asleep_seconds)
+        """Take the mail itself, once for each recipient.
+
+        All of it is here by now; so it is kept, as by any mail server, even
+        if the client hangs up before it is told so.
+        """
         said = self._or("DATA", "250 OK")
-        if said.startswith("250"):
-            message = email.message_from_bytes(
-                envelope.content.replace(b"\r\n", b"\n"),
-                policy=email.policy.default)
-            for each in envelope.rcpt_tos:
-                self._server.mails.append((each, message))
+        try:
+            if self._server.asleep_at == "DATA":
+                await asyncio.sleep(self._server.asleep_seconds)
+            said = self._or("DATA", "250 OK")
+        finally:
+            if said.startswith("250"):
+                self._keep(envelope)
         return said
+
+    def _keep(self, envelope: Any) -> None:
+        """Put a mail into every mailbox that it is for."""
+        message = email.message_from_bytes(
+            envelope.content.replace(b"\r\n", b"\n"),
+            policy=email.policy.default)
+        for each in envelope.rcpt_tos:
+            self._server.mails.append((each, message))
 
     async def handle_QUIT(self, _smtp: Any, _session: Any,
                           _envelope: Any) -> str:

@@ -12,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.serving import BaseWSGIServer
 
-from app import STATUS, create_app, index, listen
+from app import REMARKABLE, STATUS, create_app, index, listen
 from audit import Caller
 from auth import Auth
 from db import DB
@@ -425,6 +425,22 @@ class TestErrors:
         assert answer.status_code == 503
         assert answer.headers["Retry-After"] == "1"
         assert "database is locked" in caplog.text
+
+    @pytest.mark.parametrize("error", REMARKABLE)
+    def test_a_remarkable_refusal_is_logged_by_its_code(
+            self, tool: FlaskClient, auth: Auth, error: Any,
+            monkeypatch: pytest.MonkeyPatch,
+            caplog: pytest.LogCaptureFixture) -> None:
+        """For programs that watch the log; with who it was (ASVS 16.3)."""
+        def refuse(*_: Any) -> None:
+            """Refuse in this way."""
+            raise error()
+        monkeypatch.setattr(auth, "log_out", refuse)
+        caplog.clear()
+        tool.delete("/sessions", headers={"X-Request-ID": "one"})
+        line, = caplog.records
+        assert vars(line)["fields"] == {
+            "code": error.code, "network": "127.0.0.1", "request_id": "one"}
 
     def test_a_mistake_of_ours_is_logged_and_not_told(
             self, tool: FlaskClient, auth: Auth,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any, List
+from typing import Any, List, Tuple
 
 import bcrypt
 import pytest
@@ -16,7 +16,7 @@ from db import DB
 from errors import (
     AuthError, BadCredentials, EmailTaken, InvalidInput, NotSignedIn,
     ResetRefused, Unavailable, UnknownEmail, WrongPassword)
-from models import RESET, Account, MailToken, Session
+from models import RESET, Account, Entry, MailToken, Session
 from settings import DAY, HOUR, Settings
 from tests.helpers import (
     EMAIL, NO_TOKENS, PASSWORD, STRANGE_TOKEN, Clock, all_at_once)
@@ -55,6 +55,12 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> List[int]:
     monkeypatch.setattr(bcrypt, "checkpw", check)
     monkeypatch.setattr(bcrypt, "hashpw", make)
     return computed
+
+
+def facts_of(db: DB, user: User) -> List[Tuple[str, str]]:
+    """Return what is recorded of a user: the facts and their details."""
+    return [(each.fact, each.detail)
+            for each in db.find_all(Entry, user_id=user.id)]
 
 
 class Untouchable(DB):
@@ -323,6 +329,17 @@ class TestGetUserFromSessionId:
         clock.advance(1)
         assert auth.get_user_from_session_id(token) is None
 
+    @pytest.mark.parametrize("verb", [
+        "list_sessions", "export_account", "end_other_sessions"])
+    def test_whatever_it_is_looked_up_for_is_a_use(
+            self, auth: Auth, user: User, clock: Clock, verb: str) -> None:
+        """Or a device that only lists its sessions would be idle."""
+        token = auth.create_session(EMAIL) or ""
+        for _ in range(2):
+            clock.advance(4 * DAY)
+            getattr(auth, verb)(token)
+        assert auth.get_user_from_session_id(token)
+
     def test_an_ended_session_stays_ended(
             self, auth: Auth, user: User, clock: Clock) -> None:
         """Asking does not revive it."""
@@ -484,7 +501,8 @@ class TestDestroySession:
         auth.destroy_session(user.id)
         assert auth.get_user_from_session_id(token)
 
-    @pytest.mark.parametrize("user_id", [None, "", "1", [], True, 10 ** 9, -1])
+    @pytest.mark.parametrize("user_id", [None, "", "1", [], True, 10 ** 9, -1,
+                                         0, 2 ** 63, 2 ** 70])
     def test_unknown_is_silent(self, auth: Auth, user: User,
                                user_id: Any) -> None:
         """Nobody is signed out by it."""
@@ -505,6 +523,11 @@ class TestGetResetPasswordToken:
         assert (row.user_id, row.email) == (user.id, EMAIL)
         assert row.expires_at == int(clock()) + HOUR
         assert db.find_user_by(id=user.id).reset_token == digest
+
+    def test_leaves_a_fact(self, auth: Auth, user: User, db: DB) -> None:
+        """Whoever vouches for it; somebody has to see it afterwards."""
+        auth.get_reset_password_token(EMAIL)
+        assert facts_of(db, user)[-1:] == [("reset.requested", "")]
 
     def test_leaves_one_row_a_user(
             self, auth: Auth, user: User, db: DB) -> None:
@@ -540,6 +563,7 @@ class TestGetResetPasswordToken:
         db.delete(User, id=user.id)
         with pytest.raises(UnknownEmail):
             auth.get_reset_password_token(EMAIL)
+        assert facts_of(db, user) == [("account.created", "")]
 
 
 class TestResetPassword:

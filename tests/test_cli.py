@@ -27,7 +27,7 @@ from db import DB
 from mail.outbox import LATE
 from mail.sender import Sender
 from mail.transports import Send
-from models import RESET, Outgoing
+from models import RESET, MailToken, Outgoing
 from settings import DAY, BadSettings, Settings
 from tests.helpers import EMAIL, PRODUCTION, ROOT, Clock, Mailbox
 from tests.smtp_server import SmtpServer
@@ -203,6 +203,12 @@ class TestDoctorOnProxies:
         result = run(Auth(db, declared, clock), "doctor")
         assert (result.exit_code, self.SAID in result.output) == (0, False)
 
+    def test_a_desk_is_one_visitor(
+            self, auth: Auth, visit: Callable[..., None]) -> None:
+        """The development mode answers this machine alone."""
+        visit(MANY_REQUESTS)
+        assert run(auth, "doctor").exit_code == 0
+
     def test_from_two(self, safe: Auth, visit: Callable[..., None]) -> None:
         """A second network shows that networks are told apart."""
         visit(MANY_REQUESTS)
@@ -273,6 +279,16 @@ class TestMailSend:
             == (0, "5 mails dealt with.\n")
         assert [email for email, _ in mailbox.mails] == crowd
         assert run(safe, "mail", "send").output == "0 mails dealt with.\n"
+
+    def test_clears_away_what_is_old(
+            self, safe: Auth, db: DB, crowd: List[str],
+            clock: Clock) -> None:
+        """No server does where MAIL_IN_SERVER is 0 and cron sends."""
+        run(safe, "mail", "send")
+        assert len(db.find_all(MailToken)) == len(crowd)
+        clock.advance(DAY)
+        run(safe, "mail", "send")
+        assert db.find_all(MailToken) == []
 
     def test_goes_on_after_a_round_of_refusals(
             self, safe: Auth, mailbox: Picky, crowd: List[str]) -> None:

@@ -2,17 +2,19 @@
 """Known browsers: who is one, for how long, and how many a user has."""
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any, Callable, List
 
 import pytest
 
 from audit import NOBODY, Caller
+from auth import Auth
 from credentials import tokens
 from db import DB
 from devices import DEVICE_LIFE, DEVICES_PER_USER, Devices
-from models import Device
-from settings import HOUR
-from tests.helpers import EMAIL, NO_TOKENS, STRANGE_TOKEN
+from models import Account, Device, Outgoing
+from settings import HOUR, Settings
+from tests.helpers import (
+    EMAIL, NO_TOKENS, STRANGE_TOKEN, STRONG, Clock, Mailbox, Visitor)
 from user import User
 
 NOW = 1795000000
@@ -229,6 +231,92 @@ class TestLimit:
         """Nobody is forgotten for the browsers of somebody else."""
         visits(devices, other)
         assert known(devices, full[0])
+
+
+class TestNewDeviceMail:
+    """What the owner is told of a browser that was not here before."""
+
+    SUBJECT = "A new device signed in to Bienvenue"
+
+    @pytest.fixture
+    def browsers(self, visit: Callable[..., Visitor], safe: Auth,
+                 db: DB) -> Callable[..., Visitor]:
+        """Browsers of somebody with an account; each has its network."""
+        user = safe.register_user(EMAIL, STRONG)
+        db.change(Account, {"user_id": user.id}, verified_at=1)
+        db.delete(Outgoing)
+        return lambda last, on=True: visit(
+            "203.0.113.{}".format(last), new_device_mail=on)
+
+    @pytest.fixture
+    def told(self, safe: Auth, mailbox: Mailbox) -> Callable[[], List[str]]:
+        """The subjects of the mails since it was asked last."""
+        def read() -> List[str]:
+            """Deliver what waits and take it out."""
+            safe.deliver_mail()
+            subjects = mailbox.subjects(EMAIL)
+            mailbox.mails.clear()
+            return subjects
+        return read
+
+    def test_first_browser_is_no_news(
+            self, browsers: Callable[..., Visitor],
+            told: Callable[[], List[str]]) -> None:
+        """It is the owner's, for all we can know."""
+        assert browsers(1).logs_in(EMAIL, STRONG).status_code == 200
+        assert told() == []
+
+    def test_second_browser_is_told_of_once(
+            self, browsers: Callable[..., Visitor], safe: Auth,
+            told: Callable[[], List[str]], mailbox: Mailbox) -> None:
+        """By its own name and from where it came; then it is known."""
+        first, second = browsers(1), browsers(2)
+        first.logs_in(EMAIL, STRONG)
+        second.asks("POST", "/sessions", {"User-Agent": "Lynx/2.9"},
+                    email=EMAIL, password=STRONG)
+        safe.deliver_mail()
+        assert "\nLynx/2.9, 203.0.113.2\n" in mailbox.text(EMAIL)
+        assert told() == [self.SUBJECT]
+        for each in (second, first):
+            assert each.logs_in(EMAIL, STRONG).status_code == 200
+        assert told() == []
+
+    def test_wrong_password_is_no_sign_in(
+            self, browsers: Callable[..., Visitor],
+            told: Callable[[], List[str]]) -> None:
+        """Or a stranger could fill the mailbox."""
+        browsers(1).logs_in(EMAIL, STRONG)
+        assert browsers(2).logs_in(EMAIL, "wrong").status_code == 401
+        assert told() == []
+
+    def test_is_a_setting(
+            self, browsers: Callable[..., Visitor],
+            told: Callable[[], List[str]]) -> None:
+        """Off, if nobody decided otherwise."""
+        for each in (1, 2):
+            browsers(each, False).logs_in(EMAIL, STRONG)
+        assert told() == [] and not Settings().new_device_mail
+
+    def test_more_than_the_limit_are_withheld(
+            self, browsers: Callable[..., Visitor],
+            told: Callable[[], List[str]], clock: Clock) -> None:
+        """A program that keeps no cookies is a new browser each time."""
+        for number in range(6):
+            browsers(number).logs_in(EMAIL, STRONG)
+        assert told() == [self.SUBJECT] * 3
+        clock.advance(HOUR)
+        browsers(7).logs_in(EMAIL, STRONG)
+        assert told() == [self.SUBJECT]
+
+    def test_without_a_name_it_is_said_so(
+            self, browsers: Callable[..., Visitor], safe: Auth,
+            mailbox: Mailbox) -> None:
+        """A client need not tell what it is."""
+        browsers(1).logs_in(EMAIL, STRONG)
+        browsers(2).asks("POST", "/sessions", {"User-Agent": ""},
+                         email=EMAIL, password=STRONG)
+        safe.deliver_mail()
+        assert "unknown browser, 203.0.113.2" in mailbox.text(EMAIL)
 
 
 class TestForgetOld:

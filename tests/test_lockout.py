@@ -17,7 +17,7 @@ from auth import Auth
 from credentials import passwords
 from db import DB
 from errors import AuthError, BadCredentials, Throttled, Unavailable
-from models import Attempt
+from models import Attempt, Entry
 from routes.guards import client_address, network_of
 from settings import DAY, HOUR, Rate, Settings
 from tests.helpers import (
@@ -744,6 +744,54 @@ class TestConfirm:
                     + counts.network("login", "198.0.1.7")}
         assert len(before) == 6
         assert {row.key for row in db.find_all(Attempt)} == networks
+
+
+class TestRarely:
+    """What leaves a row or a mail, for whoever is signed in."""
+
+    @pytest.mark.parametrize("method, path, data", [
+        ("GET", "/profile/export", {}),
+        ("PUT", "/password", {"current_password": STRONG,
+                              "new_password": STRONG})])
+    def test_ten_an_hour(
+            self, member: Visitor, new_guest: NewGuest, clock: Clock,
+            hashes: List[str], db: DB, method: str, path: str,
+            data: Dict[str, str]) -> None:
+        """A script without end fills neither disk nor mailbox.
+
+        It is the user's count, from wherever; the rest goes on.
+        """
+        member.logs_in(EMAIL, STRONG)
+        ask = partial(member.asks, method, path, **data)
+        assert [ask().status_code for _ in range(10)] == [200] * 10
+        hashes.clear()
+        member.logs_in(EMAIL, STRONG)
+        facts = len(db.find_all(Entry))
+        answer = ask()
+        assert_error(answer, 429, TOO_MANY)
+        assert answer.headers["Retry-After"] == str(HOUR)
+        # The sign-in and, of a dangerous one, the check of who asks.
+        assert len(hashes) == 1 + len(data) // 2
+        assert len(db.find_all(Entry)) == facts
+        assert member.sees_profile().status_code == 200
+        clock.advance(HOUR)
+        assert ask().status_code == 200
+
+    def test_are_counted_apart(self, member: Visitor) -> None:
+        """Who exports a lot may still change the password."""
+        member.logs_in(EMAIL, STRONG)
+        for _ in range(11):
+            member.asks("GET", "/profile/export")
+        answer = member.asks("PUT", "/password", current_password=STRONG,
+                             new_password=STRONGER)
+        assert answer.status_code == 200
+
+    def test_development_counts_neither(self, visitor: Visitor) -> None:
+        """As nothing else."""
+        visitor.registers()
+        visitor.logs_in()
+        assert [visitor.asks("GET", "/profile/export").status_code
+                for _ in range(12)] == [200] * 12
 
 
 class TestUnreachableCounts:

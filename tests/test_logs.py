@@ -20,7 +20,7 @@ from werkzeug.serving import BaseWSGIServer
 from app import listen
 from logs import JsonLines, PlainText, configure
 from settings import Settings
-from tests.helpers import EMAIL, ORIGIN, STRONG, Server
+from tests.helpers import EMAIL, ORIGIN, STRANGE_TOKEN, STRONG, Server
 
 # What ends a line, or moves the cursor, somewhere.
 OBEYED = ["a\nb", "a\r\nb", "\r", "\0", "\x1b[2J\x1b[31m", "\x7f", "\x85",
@@ -252,6 +252,19 @@ class TestAccessLog:
             self, ask: Callable[..., str], path: bytes, logged: str) -> None:
         """Links with tokens in them get there by mistake (ASVS 14.2.1)."""
         assert " GET {} ".format(logged) in ask(b"GET " + path + b" HTTP/1.1")
+
+    @pytest.mark.parametrize("path, logged", [
+        ("/{}", "/<token>"), ("/sessions/{}", "/sessions/<token>"),
+        ("/x/{}/y", "/x/<token>/y"), ("/a{}b{}", "/a<token>b<token>")])
+    @pytest.mark.parametrize("token", [
+        STRANGE_TOKEN, STRANGE_TOKEN.upper()], ids=["as-made", "shouted"])
+    def test_says_nothing_of_a_token_in_a_path(
+            self, ask: Callable[..., str], path: str, logged: str,
+            token: str) -> None:
+        """Nobody is meant to put one there, and some do (ASVS 16.2.5)."""
+        sent = path.replace("{}", token).encode()
+        said = ask(b"GET " + sent + b" HTTP/1.1")
+        assert " GET {} ".format(logged) in said
 
     @pytest.mark.parametrize("status, first", [
         (200, b"GET / HTTP/1.1"), (403, b"GET /profile HTTP/1.1"),

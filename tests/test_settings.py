@@ -101,6 +101,8 @@ class TestFromEnv:
          "no-reply+auth@example.com"),
         ("LANDING_URL", "https://www.example.com", "landing_url",
          "https://www.example.com"),
+        ("LANDING_URL", "/account", "landing_url", "/account"),
+        ("LANDING_URL", "/in/?from=mail", "landing_url", "/in/?from=mail"),
         ("LANDING_URL", "http://localhost:3000/in/account?from=mail",
          "landing_url", "http://localhost:3000/in/account?from=mail"),
         ("MAIL_IN_SERVER", "0", "mail_in_server", False),
@@ -124,7 +126,7 @@ class TestFromEnv:
             == dataclasses.replace(Settings(), **{field: value})
 
     @pytest.mark.parametrize("environ", [
-        {"AUTH_ENV": "prod"}, {"AUTH_ENV": "Development"},
+        {"AUTH_ENV": "live"}, {"AUTH_ENV": "Development"},
         {"DATABASE_URL": "sqlite://"}, {"DATABASE_URL": "sqlite:///"},
         {"DATABASE_URL": "sqlite:///:memory:"},
         {"DATABASE_URL": "sqlite:///file:x?mode=memory"},
@@ -185,6 +187,19 @@ class TestFromEnv:
         name, = environ
         assert problems_of(**environ).startswith(name)
         assert "\n" not in problems_of(**environ)
+
+    @pytest.mark.parametrize("name, limit, good, bad", [
+        ("RESET_TOKEN_LIFE", "3/2h", "2h", "1h"),
+        ("RESET_TOKEN_LIFE", "3/1h", "60m", "59m"),
+        ("VERIFY_TOKEN_LIFE", "3/1h", "1h", "3599s")])
+    def test_no_link_ends_while_its_mails_are_withheld(
+            self, name: str, limit: str, good: str, bad: str) -> None:
+        """A stranger who uses the mails up would leave its owner with none."""
+        environ = {"RESET_TOKEN_LIFE": "1d", "MAIL_ADDRESS_LIMIT": limit}
+        assert not problems_of(**dict(environ, **{name: good}))
+        assert problems_of(**dict(environ, **{name: bad})) == (
+            name + " is shorter than the time of MAIL_ADDRESS_LIMIT: raise "
+            "it, or lower that.")
 
     def test_every_complaint_at_once(self) -> None:
         """One start tells all."""
@@ -352,7 +367,8 @@ class TestProduction:
         ("DATABASE_URL", ""), ("DATABASE_URL", Settings().database_url),
         ("PUBLIC_URL", ""), ("PUBLIC_URL", "http://auth.example.com"),
         ("LANDING_URL", ""), ("LANDING_URL", "http://www.example.com/"),
-        ("MAIL_URL", ""), ("MAIL_FROM", ""), ("BCRYPT_COST", "9")])
+        ("MAIL_URL", ""), ("MAIL_FROM", ""), ("BCRYPT_COST", "9"),
+        ("RESET_TOKEN_LIFE", "86401s"), ("RESET_TOKEN_LIFE", "2d")])
     def test_one_danger(self, name: str, text: str) -> None:
         """Is the one complaint, and it says what to do."""
         assert self.names(**dict(SAFE, **{name: text})) == [name]
@@ -360,13 +376,15 @@ class TestProduction:
     @pytest.mark.parametrize("name, example", [
         ("DATABASE_URL", "sqlite:////"), ("PUBLIC_URL", "https://"),
         ("LANDING_URL", "/account"), ("MAIL_URL", "smtps://"),
-        ("MAIL_FROM", "auth@example.com"), ("BCRYPT_COST", "10 or more")])
+        ("MAIL_FROM", "auth@example.com"), ("BCRYPT_COST", "10 or more"),
+        ("RESET_TOKEN_LIFE", "24h or less")])
     def test_complaint_shows_what_to_set(
             self, name: str, example: str) -> None:
         """A reader can copy it."""
         complaint, = [
             each for each in problems_of(
-                AUTH_ENV="production", BCRYPT_COST="4").splitlines()
+                AUTH_ENV="production", BCRYPT_COST="4",
+                RESET_TOKEN_LIFE="2d").splitlines()
             if each.startswith("Set {} to ".format(name))]
         assert example in complaint and complaint.endswith(".")
 
@@ -378,6 +396,55 @@ class TestProduction:
         complaint = problems_of(**dict(SAFE, FLASK_DEBUG=text))
         assert complaint.startswith("Unset FLASK_DEBUG") is said
         assert bool(complaint) is said
+
+    @pytest.mark.parametrize("env, also", [
+        ("production", []), ("Production", [
+            "AUTH_ENV must be development or production, not 'Production'."]),
+        ("prod", ["AUTH_ENV must be development or production, not 'prod'."])
+    ])
+    def test_bad_and_missing_values_are_told_in_one_go(
+            self, env: str, also: List[str]) -> None:
+        """All of them, in words that can be followed, and none twice.
+
+        Whoever misspells the mode, too, hears of all that it needs.
+        """
+        said = problems_of(
+            AUTH_ENV=env, PORT="x", DATABASE_URL="sqlite:////no/where/b.db",
+            PUBLIC_URL="http://auth.example.com", MAIL_URL="mail.example.com",
+            PEPPER_FILE="/nowhere", SESSION_IDLE="31d", BCRYPT_COST="4",
+            RESET_TOKEN_LIFE="30d", VERIFY_TOKEN_LIFE="5m", FLASK_DEBUG="1")
+        assert said.splitlines() == also + [
+            "PORT must be a whole number from 1 to 65535, not 'x'.",
+            "PEPPER_FILE names a file that cannot be read: '/nowhere'.",
+            "MAIL_URL must name a mail server, as in smtps://user:password@"
+            "mail.example.com or smtp://mail.example.com:587.",
+            "SESSION_IDLE is longer than SESSION_ABSOLUTE: lower it.",
+            "VERIFY_TOKEN_LIFE is shorter than the time of MAIL_ADDRESS_LIMIT"
+            ": raise it, or lower that.",
+            "Set PUBLIC_URL to where browsers reach the service, by TLS, as "
+            "in https://auth.example.com.",
+            "Set LANDING_URL to the page that mailed links open, by TLS, as "
+            "in /account.",
+            "Set MAIL_FROM to the sender of our mails, as in "
+            "auth@example.com.",
+            "Set BCRYPT_COST to 10 or more, OWASP's floor.",
+            "Set RESET_TOKEN_LIFE to 24h or less (NIST SP 800-63B-4, "
+            "4.2.1.2).",
+            "DATABASE_URL names a file in a folder that is not there: make "
+            "the folder.",
+            "Unset FLASK_DEBUG: its errors show the code and run what is "
+            "typed into them."]
+
+    def test_folder_of_the_database_has_to_be_there(
+            self, tmp_path: Path) -> None:
+        """A misspelled one would be an empty service, or a dead one."""
+        for place, good in ((tmp_path / "b.db", True),
+                            (tmp_path / "no" / "b.db", False)):
+            environ = dict(SAFE, DATABASE_URL="sqlite:///{}".format(place))
+            assert problems_of(**environ) == ("" if good else (
+                "DATABASE_URL names a file in a folder that is not there: "
+                "make the folder."))
+        assert not problems_of(DATABASE_URL="sqlite:////no/where/b.db")
 
     @pytest.mark.parametrize("name, text", [
         ("DATABASE_URL", "postgresql://db/x"), ("PUBLIC_URL", "x"),
@@ -448,6 +515,11 @@ class TestSettings:
         assert Settings(landing_url="https://a.example/in").links \
             == "https://a.example/in"
         assert Settings(port=8080).links == "http://localhost:8080/account"
+        assert Settings(port=8080, landing_url="/in").links \
+            == "http://localhost:8080/in"
+        for path in ("", "/account"):
+            assert Settings(landing_url=path, public_url="https://a.example"
+                            ).links == "https://a.example/account"
 
     def test_hosts(self) -> None:
         """The public name without its port, and the others."""

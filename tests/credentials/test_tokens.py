@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credentials import tokens
-from tests.helpers import NO_TOKENS
+from tests.helpers import NO_TOKENS, STRANGE_TOKEN
 
 
 class TestMint:
@@ -41,6 +41,23 @@ class TestDigest:
         token = tokens.mint()
         assert tokens.digest(token) \
             == hashlib.sha256(token.encode()).hexdigest()
+
+
+class TestMasked:
+    """What a log may keep."""
+
+    def test_hides_whatever_is_minted(self) -> None:
+        """However it is spelled, and wherever it stands."""
+        token = tokens.mint()
+        assert tokens.masked("/a/{}?{}".format(token, token.upper())) \
+            == "/a/<token>?<token>"
+
+    @pytest.mark.parametrize("text", [
+        "", "/", "/sessions/others", "/sessions/7", STRANGE_TOKEN[:-1],
+        STRANGE_TOKEN.replace("-", "")])
+    def test_leaves_the_rest(self, text: str) -> None:
+        """Or a log would tell nothing."""
+        assert tokens.masked(text) == text
 
 
 class TestPresentedDigest:

@@ -7,7 +7,7 @@ import logging
 import smtplib
 import socket
 import ssl
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Callable, Iterator, List, Optional, Tuple, Type
 
 import pytest
@@ -374,9 +374,41 @@ class TestDeliver:
         assert db.find_all(Entry, fact=Fact.MAIL_GIVEN_UP.value) == []
 
     def test_lease_outlasts_every_timeout_of_a_delivery(self) -> None:
-        """From the connection to QUIT there are some thirteen exchanges."""
-        assert LEASE > 13 * mail.transports.TIMEOUT_SECONDS
+        """Some thirteen exchanges, of which four are about the mail."""
+        assert LEASE > 9 * mail.transports.TIMEOUT_SECONDS \
+            + 4 * mail.transports.TAKING_SECONDS
         assert LEASE <= HOUR
+
+    @pytest.mark.parametrize("times, raised", [(1, 0), (2, 0), (3, 1)])
+    def test_database_that_is_busy_once_a_mail_went(
+            self, safe: Auth, db: DB, clock: Clock, mailbox: Moody,
+            user: User, times: int, raised: int,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is asked again, or the mail would go twice.
+
+        Each time it was waited for already; a store that is in trouble for
+        longer is worse than a second mail.
+        """
+        safe.request_reset(EMAIL)
+        delete, refusals = db.delete, [Unavailable()] * times
+
+        def delete_at_last(*which: Any, **match: Any) -> int:
+            """Be busy so many times."""
+            if refusals and match:
+                raise refusals.pop()
+            return delete(*which, **match)
+
+        def be_busy() -> None:
+            """Be so from the moment on in which the mail is offered."""
+            monkeypatch.setattr(db, "delete", delete_at_last)
+        mailbox.when_offered = be_busy
+        with pytest.raises(Unavailable) if raised else suppress():
+            assert safe.deliver_mail() == 1
+        assert len(mailbox.mails) == 1 and len(outbox(db)) == raised
+        clock.advance(LEASE)
+        mailbox.when_offered = nothing
+        safe.deliver_mail()
+        assert len(mailbox.mails) == 1 + raised
 
     def test_database_in_trouble_is_not_the_mails_fault(
             self, safe: Auth, db: DB, clock: Clock, mailbox: Moody,
@@ -815,11 +847,14 @@ class TestRealServer:
         assert real.deliver_mail() == 1
         assert len(server.mails) == 1
 
-    @pytest.mark.parametrize("at", ["greeting", "DATA"])
-    def test_is_silent_for_a_while(
+    @pytest.mark.parametrize("at, copies", [("greeting", 1), ("DATA", 2)])
+    def test_is_silent_for_longer_than_we_wait(
             self, real: Auth, server: SmtpServer, clock: Clock, at: str,
-            monkeypatch: pytest.MonkeyPatch) -> None:
-        """The mail goes when it speaks again."""
+            copies: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The mail goes when it speaks again.
+
+        If it had it already and took minutes to say so, it has it twice.
+        """
         for name in ("TIMEOUT_SECONDS", "TAKING_SECONDS"):
             monkeypatch.setattr(mail.transports, name, 0.2)
         server.asleep_seconds, server.asleep_at = 30, at
@@ -828,6 +863,17 @@ class TestRealServer:
         server.asleep_seconds = 0
         clock.advance(FIRST_WAIT)
         assert real.deliver_mail() == 1
+        assert len(server.wait_for(EMAIL, copies)) == copies
+
+    def test_is_slow_to_take_a_mail(
+            self, real: Auth, server: SmtpServer, clock: Clock,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """Slower than it may be to say hello; the mail goes once."""
+        monkeypatch.setattr(mail.transports, "TIMEOUT_SECONDS", 0.2)
+        server.asleep_seconds, server.asleep_at = 0.6, "DATA"
+        assert real.deliver_mail() == 1
+        clock.advance(DAY)
+        assert real.deliver_mail() == 0
         assert len(server.mails) == 1
 
     def test_is_down_for_a_while(self, real: Auth, server: SmtpServer,

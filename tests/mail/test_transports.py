@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from email.message import EmailMessage
 from typing import (
-    Any, Callable, ContextManager, Iterator, List, Tuple, Type)
+    Any, Callable, ContextManager, Iterator, List, Optional, Tuple, Type)
 
 import pytest
 
@@ -288,7 +288,35 @@ class TestFailures:
         with pytest.raises(OSError):
             send(server.url)
         assert time.monotonic() < started + 10
-        assert server.mails == []
+
+    def test_slow_to_take_a_mail_is_no_silence(
+            self, server: SmtpServer,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """It may have it already; to hang up would send it twice.
+
+        RFC 5321, 4.5.3.2.6, has us wait for minutes.
+        """
+        assert mail.transports.TAKING_SECONDS >= 60
+        monkeypatch.setattr(mail.transports, "TIMEOUT_SECONDS", 0.2)
+        server.asleep_seconds, server.asleep_at = 0.6, "DATA"
+        send(server.url)
+        assert len(server.mails) == 1
+
+    def test_silence_to_the_goodbye_is_short(
+            self, server: SmtpServer,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """Once the mail is taken there is nothing to be patient for."""
+        monkeypatch.setattr(mail.transports, "TIMEOUT_SECONDS", 0.2)
+        waits: List[Optional[float]] = []
+        goodbye = smtplib.SMTP.quit
+
+        def quit_after_a_look(client: Any) -> Any:
+            """Note how long it would wait."""
+            waits.append(client.sock.gettimeout())
+            return goodbye(client)
+        monkeypatch.setattr(smtplib.SMTP, "quit", quit_after_a_look)
+        send(server.url)
+        assert waits == [0.2]
 
     @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA"])
     @pytest.mark.parametrize("answer", ["550 no", "451 not now"])

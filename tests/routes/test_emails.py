@@ -576,6 +576,53 @@ class TestConfirmChange:
         assert owner.sees_profile().get_json() == {"email": EMAIL}
 
 
+class TestConfirmedMeanwhile:
+    """A change that is confirmed while a password is checked."""
+
+    @pytest.fixture
+    def confirms(self, owner: Visitor, links: Links,
+                 new_guest: Callable[..., Visitor],
+                 monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let the first check of a password take until then."""
+        moves(owner, NEW)
+        token, verify = links.newest(NEW), passwords.verify_password
+
+        def verify_then_move(password: str, *how: Any) -> bool:
+            """Open the link between the check and what follows it."""
+            monkeypatch.setattr(passwords, "verify_password", verify)
+            right = verify(password, *how)
+            assert verifies(new_guest(), token).status_code == 200
+            return right
+        monkeypatch.setattr(passwords, "verify_password", verify_then_move)
+
+    @pytest.mark.usefixtures("confirms")
+    def test_is_not_undone_by_the_next(
+            self, owner: Visitor, links: Links) -> None:
+        """Whoever asks for another knows of the one that happened."""
+        assert_error(moves(owner, OTHER), 403, "wrong password")
+        assert owner.sees_profile().get_json() == {"email": NEW}
+        assert links.to(OTHER) == []
+
+    @pytest.mark.usefixtures("confirms")
+    def test_signs_nobody_in_by_the_address_of_before(
+            self, owner: Visitor, new_guest: Callable[..., Visitor]) -> None:
+        """It is somebody else's by then, perhaps."""
+        assert new_guest().logs_in(EMAIL, STRONG).status_code == 401
+        assert new_guest().logs_in(NEW, STRONG).status_code == 200
+
+    @pytest.mark.usefixtures("confirms")
+    @pytest.mark.parametrize("method, path, data", [
+        ("PUT", "/password", {"current_password": STRONG,
+                              "new_password": STRONGER}),
+        ("DELETE", "/profile", {"password": STRONG})])
+    def test_stops_what_was_meant_for_the_account_of_before(
+            self, owner: Visitor, method: str, path: str,
+            data: Any) -> None:
+        """Its mail would go to the wrong address, and so would the word."""
+        assert_error(owner.asks(method, path, **data), 403, "wrong password")
+        assert owner.logs_in(NEW, STRONG).status_code == 200
+
+
 class TestStopChange:
     """What the owner of the old address can do about a change."""
 
@@ -680,13 +727,23 @@ class TestDevelopment:
         assert visitor.logs_in().status_code == 200
         return visitor
 
-    def test_verification(self, developer: Visitor, links: Links) -> None:
+    def test_verification(self, developer: Visitor, links: Links, db: DB,
+                          clock: Clock) -> None:
         """Nobody needs it, and whoever tries it out sees it work."""
         token = links.newest(EMAIL)
         answer = verifies(developer, token)
         assert answer.get_json() == {"email": EMAIL,
                                      "message": "email verified"}
         assert_error(verifies(developer, token), 403, REFUSED)
+        account, = db.find_all(Account)
+        assert account.verified_at == int(clock())
+
+    def test_reset_is_no_proof(self, developer: Visitor, db: DB) -> None:
+        """Its token was handed to whoever named the address."""
+        token = developer.forgets_password()
+        assert developer.resets_password(token, "new").status_code == 200
+        account, = db.find_all(Account)
+        assert account.verified_at is None
 
     def test_verification_that_is_asked_for(
             self, developer: Visitor, links: Links) -> None:

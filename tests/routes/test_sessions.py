@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
+from db import DB
 from tests.helpers import Clock, Visitor, assert_error
 
 
@@ -129,6 +130,22 @@ class TestEndOtherSessions:
         assert_error(phone.sees_profile(), 403, "not signed in")
         assert laptop.sees_profile().status_code == 200
         assert stranger.sees_profile().status_code == 200
+
+    def test_includes_one_that_is_opened_meanwhile(
+            self, phone: Visitor, new_visitor: Callable[[], Visitor],
+            db: DB, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The thief's, right before the deed: it is one statement."""
+        thief, delete = new_visitor(), db.delete
+
+        def delete_a_moment_later(*which: Any, **match: Any) -> int:
+            """Sign the thief in first."""
+            monkeypatch.setattr(db, "delete", delete)
+            assert thief.logs_in().status_code == 200
+            return delete(*which, **match)
+        monkeypatch.setattr(db, "delete", delete_a_moment_later)
+        assert phone.asks("DELETE", "/sessions/others").status_code == 204
+        assert_error(thief.sees_profile(), 403, "not signed in")
+        assert phone.sees_profile().status_code == 200
 
     def test_needs_a_session(
             self, phone: Visitor, visitor: Visitor) -> None:
