@@ -281,6 +281,14 @@ class TestLogIn:
 class TestCreateSession:
     """Opening a session on the caller's word."""
 
+    def test_leaves_a_fact(
+            self, auth: Auth, user: User, db: DB) -> None:
+        """Whoever vouched for it; and nothing of somebody unknown."""
+        auth.create_session(EMAIL)
+        auth.create_session("eve@me.com")
+        assert facts_of(db, user)[1:] == [("session.opened", "vouched for")]
+        assert len(db.find_all(Entry)) == 2
+
     @pytest.mark.parametrize("email", NO_TEXT + [LONG], ids=brief)
     def test_impossible_address(self, blind: Auth, email: Any) -> None:
         """None, and no query was made of it."""

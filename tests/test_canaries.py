@@ -19,12 +19,14 @@ from collections import Counter
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Callable, Counter as Count, Dict, Iterator, List, Set
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app import create_app
+import app
+from app import JsonRequestHandler, create_app
 from auth import Auth
 from credentials import tokens
 from db import DB
@@ -144,6 +146,7 @@ class World:
             if name != "Set-Cookie":
                 self.answers += "{}: {}\n".format(name, value).encode()
         self.answers += answer.get_data() + b"\n"
+        log_access(person, method, path, answer.status_code)
         for name, value in cookies_of(answer).items():
             person.cookies[name] = value.partition(";")[0]
             if person.cookies[name]:
@@ -187,6 +190,18 @@ class World:
                 for each in self.db.find_all(User) + [self.settings]).encode(),
             "database": b"".join(each.read_bytes() for each
                                  in sorted(self.folder.iterdir()))}
+
+
+def log_access(person: Person, method: str, path: str, status: int) -> None:
+    """Write the line that the server writes of each request.
+
+    By its own handler, which is between a socket and the application; here
+    is no socket.
+    """
+    handler = JsonRequestHandler.__new__(JsonRequestHandler)
+    handler.client_address = (person.address, 1)
+    handler.command, handler.path = method, quote(path, "/?=&")
+    handler.log_request(status)
 
 
 def settings_of(folder: Path, canaries: Canaries) -> Settings:
@@ -297,6 +312,8 @@ def misplace_token(world: World) -> None:
         ("/profile", {"Cookie": SESSION + "=a{}"}),
         ("/profile", {"Cookie": "{0}={1}; {0}={1}".format(SESSION, "{}")}),
         ("/profile", {"X-Api-Key": "{}", "Referer": ORIGIN + "/#{}"})])
+    if token == person.password and "{}" in path.partition("?")[0]:
+        token = world.canaries.token()  # a path is a path, but for a token
     safe = token.encode("ascii", "ignore").decode().replace("\0", "")
     world.ask(person, world.chance.choice(["GET", "PUT", "DELETE"]),
               path.format(safe), world.tool, headers={
@@ -515,6 +532,21 @@ class TestCanaries:
         """It is searched in a form in which something would be found."""
         assert len(world.canaries.stand_ins_in(places["database"])) > PEOPLE
 
+    def test_write_ahead_log_was_searched(self, world: World) -> None:
+        """Where the newest rows are, and deleted ones as well."""
+        sizes = {each.name: each.stat().st_size
+                 for each in world.folder.iterdir()}
+        assert sizes["canaries.db-wal"] > 0
+
+    def test_access_was_logged(self, places: Dict[str, bytes]) -> None:
+        """A line for each request, with a stand-in for each token."""
+        lines = [json.loads(each) for each in places["log"].splitlines()]
+        paths = [each["message"].split()[-2] for each in lines
+                 if each["logger"] == "werkzeug"]
+        assert len(paths) >= REQUESTS
+        for path in ("/<token>", "/sessions/<token>", "/profile"):
+            assert paths.count(path) > 10
+
     def test_statements_are_in_the_tracebacks(
             self, places: Dict[str, bytes]) -> None:
         """The store did fail while it held what stands for a secret."""
@@ -529,6 +561,13 @@ def into_log(world: World, secret: str) -> None:
     """Write it into a field of a line."""
     logging.getLogger("bienvenue.audit").info(
         "login.refused", extra={"fields": {"detail": secret}})
+
+
+def into_path(world: World, secret: str) -> None:
+    """Ask for it, as if it were a page; were it not for the mask."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "masked", str)
+        world.ask(world.people[0], "GET", "/" + secret)
 
 
 def into_message(world: World, secret: str) -> None:
@@ -585,7 +624,7 @@ class TestSearch:
     @pytest.mark.parametrize("secret", [
         "canary0123abcd", "0b9e2f6c-5d1a-4c3e-8f70-123456789abc"])
     @pytest.mark.parametrize("place, plant", [
-        ("log", into_log), ("log", into_message), ("answers", into_body),
+        ("log", into_log), ("log", into_message), ("log", into_path), ("answers", into_body),
         ("answers", into_header), ("tracebacks", into_exception),
         ("log", into_exception), ("database", into_row)])
     def test_finds_what_was_planted(
