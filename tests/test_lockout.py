@@ -787,7 +787,7 @@ class TestRarely:
         It is the user's count, from wherever; the rest goes on.
         """
         member.logs_in(EMAIL, STRONG)
-        ask = partial(member.asks, method, path, **data)
+        ask = partial(member.asks, method, path, None, **data)
         assert [ask().status_code for _ in range(10)] == [200] * 10
         hashes.clear()
         member.logs_in(EMAIL, STRONG)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from itertools import islice
-from typing import Dict, Iterator, List
+from typing import Dict, Iterator, List, Tuple
 
 import pytest
 
@@ -19,8 +19,9 @@ from settings import Settings
 from tests import timing
 from tests.helpers import STRONG, Clock, Visitor
 from tests.timing import (
-    ACCOUNTS, ATTEMPTS, TRIALS, WARM_UP, Comparison, NaiveAuth, Trial,
-    address, auc, compare, judge, measure, welch_t)
+    ACCOUNTS, ATTEMPTS, FAILED, FINE, NOISY, TRIALS, WARM_UP, WORDS,
+    Comparison, NaiveAuth, Trial, address, auc, compare, conclude, judge,
+    measure, welch_t)
 
 
 def silent_but(**change: float) -> Comparison:
@@ -173,6 +174,16 @@ class TestMeasure:
         assert kinds[:100] != ["known", "other"] * 50
 
     @by_name
+    def test_control_asks_about_known_addresses_only(
+            self, asked: List[str], trial: Trial) -> None:
+        """As often, and about each as often; nothing else may differ."""
+        found = measure(0, trial._replace(control=True), 50,
+                        random.Random(1))
+        assert {each[:5] for each in asked} == {"known"}
+        assert len(asked) == 2 * (WARM_UP + 50 * trial.times)
+        assert found.known == found.unknown
+
+    @by_name
     def test_known_addresses_take_turns(self, trial: Trial) -> None:
         """They are the ones that were registered."""
         emails = [each["email"] for each
@@ -195,20 +206,37 @@ class TestMeasure:
 
 
 class TestJudge:
-    """The best of some attempts."""
+    """The best of some attempts, and a control before anybody is blamed."""
 
-    @pytest.mark.parametrize("found, verdict, attempts", [
-        ([SILENT], True, 1), ([TELLS, SILENT], True, 2),
-        ([TELLS] * ATTEMPTS, False, ATTEMPTS)])
-    def test_stops_at_the_first_that_is_silent(
-            self, monkeypatch: pytest.MonkeyPatch, found: List[Comparison],
-            verdict: bool, attempts: int) -> None:
-        """And gives up after a few."""
+    @pytest.mark.parametrize("silent, found, verdict", [
+        (True, [SILENT], FINE), (True, [TELLS, SILENT], FINE),
+        (True, [TELLS] * ATTEMPTS + [SILENT], FAILED),
+        (True, [TELLS] * (ATTEMPTS + 1) + [SILENT], FAILED),
+        (True, [TELLS] * 2 * ATTEMPTS, NOISY),
+        (False, [TELLS], FINE), (False, [SILENT, SILENT], FAILED),
+        (False, [SILENT] + [TELLS] * ATTEMPTS, NOISY)])
+    def test_says_what_was_found(
+            self, monkeypatch: pytest.MonkeyPatch, silent: bool,
+            found: List[Comparison], verdict: int) -> None:
+        """By exactly so many attempts; the last ones are the control's."""
         rest: Iterator[Comparison] = iter(found)
-        noted: List[Comparison] = []
+        noted: List[Tuple[bool, Comparison]] = []
         monkeypatch.setattr(timing, "measure", lambda *_: next(rest))
-        assert judge(0, TRIALS[0], 1, noted.append) is verdict
-        assert noted == found[:attempts]
+        assert judge(0, TRIALS[0], silent, lambda trial, each: noted.append(
+            (trial.control, each))) == verdict
+        assert [each for _, each in noted] == found
+        own = ATTEMPTS if silent else 1
+        assert [control for control, _ in noted] \
+            == [place >= own for place in range(len(found))]
+
+    @pytest.mark.parametrize("verdicts, said", [
+        ([FINE] * 6, FINE), ([FINE, NOISY, FINE], NOISY),
+        ([NOISY, FAILED, FINE], FAILED)])
+    def test_conclusion_is_the_worst(
+            self, verdicts: List[int], said: int) -> None:
+        """And is what the command ends with, in a sentence."""
+        assert conclude(verdicts) == said
+        assert set(WORDS) == {FINE, FAILED, NOISY} == {0, 1, 2}
 
 
 class TestNaiveAuth:
