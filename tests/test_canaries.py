@@ -624,8 +624,9 @@ class TestSearch:
     @pytest.mark.parametrize("secret", [
         "canary0123abcd", "0b9e2f6c-5d1a-4c3e-8f70-123456789abc"])
     @pytest.mark.parametrize("place, plant", [
-        ("log", into_log), ("log", into_message), ("log", into_path), ("answers", into_body),
-        ("answers", into_header), ("tracebacks", into_exception),
+        ("log", into_log), ("log", into_message), ("log", into_path),
+        ("answers", into_body), ("answers", into_header),
+        ("tracebacks", into_exception),
         ("log", into_exception), ("database", into_row)])
     def test_finds_what_was_planted(
             self, small_world: World, place: str,

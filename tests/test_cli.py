@@ -421,7 +421,8 @@ class TestRefusal:
 class Process:
     """`python -m flask` in the project's folder; warnings are errors.
 
-    It gets these variables, and none of this process that set the service.
+    It gets these variables, and none of this process that set the service;
+    nor those of a developer's own .env.
     """
 
     def __init__(self, folder: Path, *words: str, **environ: str) -> None:
@@ -432,7 +433,8 @@ class Process:
         with self._printed.open("wb") as printed:
             self._process = subprocess.Popen(
                 [sys.executable, "-W", "error", "-m", "flask"] + list(words),
-                cwd=str(ROOT), env=dict(inherited, **environ),
+                cwd=str(ROOT), env=dict(
+                    inherited, FLASK_SKIP_DOTENV="1", **environ),
                 stdout=printed, stderr=subprocess.STDOUT)
 
     def __enter__(self) -> Process:
@@ -469,6 +471,24 @@ class Process:
 
 class TestProcess:
     """The commands as people start them."""
+
+    def test_settings_are_read_from_the_folder(self, tmp_path: Path) -> None:
+        """As `make run` reads them; what is set outside goes before."""
+        (tmp_path / ".env").write_text(
+            "# A comment\nPORT=8123\nSERVICE_NAME='Acme Login'\n"
+            "SESSION_IDLE=3d\n")
+        inherited = {name: value for name, value in os.environ.items()
+                     if name not in NAMES}
+        environ = dict(
+            inherited, SESSION_IDLE="2d", FLASK_APP=str(ROOT / "app.py"),
+            DATABASE_URL="sqlite:///{}".format(tmp_path / "b.db"))
+        printed = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "flask", "doctor"],
+            cwd=str(tmp_path), env=environ, stdout=subprocess.PIPE,
+            universal_newlines=True, timeout=60, check=True).stdout
+        for line in ("PORT=8123", "SERVICE_NAME=Acme Login",
+                     "SESSION_IDLE=2d"):
+            assert line in printed.splitlines()
 
     def test_doctor_lists_all_that_is_missing(self, tmp_path: Path) -> None:
         """One look is enough, and it is no crash."""

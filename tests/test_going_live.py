@@ -652,6 +652,7 @@ def send_mail(folder: Path, mail: SmtpServer) -> str:
     """Run `flask mail send` as cron would, and return what it printed."""
     environ = dict(
         os.environ, MAIL_URL=mail.url, PYTHONWARNINGS="error",
+        FLASK_SKIP_DOTENV="1",
         DATABASE_URL="sqlite:///{}".format(folder / "server.db"), **DEPLOYED)
     return subprocess.run(
         [sys.executable, "-m", "flask", "mail", "send"], cwd=str(ROOT),

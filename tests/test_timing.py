@@ -177,8 +177,7 @@ class TestMeasure:
     def test_control_asks_about_known_addresses_only(
             self, asked: List[str], trial: Trial) -> None:
         """As often, and about each as often; nothing else may differ."""
-        found = measure(0, trial._replace(control=True), 50,
-                        random.Random(1))
+        found = measure(0, trial.as_control(), 50, random.Random(1))
         assert {each[:5] for each in asked} == {"known"}
         assert len(asked) == 2 * (WARM_UP + 50 * trial.times)
         assert found.known == found.unknown

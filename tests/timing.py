@@ -133,6 +133,11 @@ class Trial(NamedTuple):
     times: int = 1
     control: bool = False
 
+    def as_control(self) -> Trial:
+        """Return the same trial, about known addresses and known ones."""
+        return Trial(self.name, self.path, self.status, self.password,
+                     self.always_new, self.times, control=True)
+
     def forms(self, known: bool) -> Iterator[Dict[str, str]]:
         """Yield a form for each request about an address of this kind.
 
@@ -216,8 +221,8 @@ def judge(port: int, trial: Trial, silent: bool, note: Note) -> int:
     """
     if is_silent(port, trial, note, ATTEMPTS if silent else 1) is silent:
         return FINE
-    control = trial._replace(control=True)
-    return FAILED if is_silent(port, control, note, ATTEMPTS) else NOISY
+    return FAILED if is_silent(
+        port, trial.as_control(), note, ATTEMPTS) else NOISY
 
 
 # -- The mistakes everybody makes

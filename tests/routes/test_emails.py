@@ -36,7 +36,8 @@ MALFORMED = (
     ("a@b.cc, d@e.fr", NO_MAIL), ("a@b.cc,d@e.fr", NO_MAIL),
     ("a@b.cc d@e.fr", NO_MAIL), ("a@b.cc;d@e.fr", NO_MAIL),
     ("Bob <bob@work.me>", NO_MAIL), ("<bob@work.me>", NO_MAIL),
-    ("=?utf-8?q?x?=@c.com", NO_MAIL), ('"bob"@work.me', NO_MAIL), (" bob@work.me", NO_MAIL),
+    ("=?utf-8?q?x?=@c.com", NO_MAIL), ('"bob"@work.me', NO_MAIL),
+    (" bob@work.me", NO_MAIL),
     ("bob@[127.0.0.1]", NO_MAIL), ("b\u00f6b@work.me", NO_MAIL),
     # and a header of one's own (Django CVE-2015-5144).
     ("bob@work.me\n", CONTROL), ("bob@work.me\r\nBcc: eve@me.com", CONTROL),
