@@ -865,8 +865,9 @@ class TestUnverified:
     def test_where_nobody_has_to_be_verified_it_is_not_spoken_of(
             self, newcomer: Visitor, visit: Callable[..., Visitor]) -> None:
         """Such a hint would send people to a mail that does not help."""
-        answer = visit(require_verified=False).logs_in(EMAIL, STRONGER)
-        assert_error(answer, 401, "wrong email or password")
+        relaxed = visit(require_verified=False)
+        assert_error(relaxed.logs_in(EMAIL, STRONGER), 401,
+                     "wrong email or password")
 
     def test_is_allowed_where_that_is_wanted(
             self, newcomer: Visitor, visit: Callable[..., Visitor]) -> None:
