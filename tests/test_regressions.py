@@ -19,7 +19,8 @@ from collections import Counter
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import (
+    Any, Callable, Counter as Count, Dict, Iterator, List, Tuple)
 
 import bcrypt
 import pytest
@@ -494,7 +495,8 @@ def test_17_anonymous_requests_fill_the_store(
 
     Not by a made-up cookie either, nor by signing out, ten thousand times.
     """
-    before, seen = sizes(db), Counter()  # type: ignore[var-annotated]
+    before = sizes(db)
+    seen: Count[str] = Counter()
 
     def start(status: str, headers: List[Tuple[str, str]],
               _: Any = None) -> Callable[[bytes], object]:
