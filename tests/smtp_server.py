@@ -321,8 +321,20 @@ class _Handler:
 
 
 def _bound(port: int) -> socket.socket:
-    """Return a socket on a port; whoever connects is refused yet."""
+    """Return a socket on a port; whoever connects is refused yet.
+
+    A process that another thread is starting holds a copy of what listened
+    here until it runs its program; that is waited for.
+    """
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.bind((HERE, port))
-    return made
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            made.bind((HERE, port))
+            return made
+        except OSError:
+            if time.monotonic() > deadline:
+                made.close()
+                raise
+            time.sleep(0.01)
