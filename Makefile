@@ -5,14 +5,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What reads .env, if there is one; what is set outside of it goes before.
 SETTINGS = $(if $(wildcard .env),$(BIN)/dotenv run --no-override --,)
+# What makes the lock and looks at it; nothing that runs needs it.
+TOOLS := .venvs/tools
+TOOL_PACKAGES := "uv>=0.13" "pip-audit>=2.10" "cyclonedx-bom>=7.5"
+DEPLOYED = $(sort $(filter-out requirements-dev.txt,$(wildcard requirements*.txt)))
+ADVISORIES ?= pypi
 .DEFAULT_GOAL := help
-.PHONY: help run doctor test test-quick test-ends lint types coverage timing e2e clean
+.PHONY: help run serve doctor test test-quick test-ends lint types coverage timing e2e lock audit sbom clean
 
 help:  ## Print what each target does.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/run.done  ## Install if needed, then serve this machine and print what to try.
 	@exec $(SETTINGS) $(BIN)/python app.py
+
+serve: $(VENV)/run.done  ## Serve with the production server, gunicorn, by the settings in .env.
+	@exec $(SETTINGS) $(BIN)/gunicorn -c deploy/gunicorn.conf.py app:app
 
 doctor: $(VENV)/run.done  ## Show the settings that are in effect, and what is wrong with them.
 	@exec $(BIN)/flask doctor
@@ -41,8 +49,24 @@ timing: $(VENV)/dev.done  ## Measure whether known and unknown addresses differ 
 e2e: $(VENV)/dev.done  ## Walk the card's journey (main.py) against BASE_URL, by default localhost:5000.
 	@$(BIN)/python main.py && echo "main.py: all is well"
 
+lock: $(TOOLS)/tools.done  ## Pin every package that is deployed, with hashes, in requirements.lock.
+	@$(TOOLS)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.13 \
+	  --generate-hashes --no-annotate --custom-compile-command "make lock" \
+	  --output-file requirements.lock $(DEPLOYED)
+
+audit: $(TOOLS)/tools.done  ## Ask whether a locked package has a known vulnerability; fails if nobody answers.
+	@$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+	  --vulnerability-service $(ADVISORIES) --requirement requirements.lock || { \
+	  echo "Not clean: either a vulnerability is named above, or the advisories could not"; \
+	  echo "be asked, and nothing is known. Another source: make audit ADVISORIES=osv"; exit 1; }
+
+sbom: $(TOOLS)/tools.done  ## Write dist/sbom.cdx.json, the CycloneDX bill of what is locked.
+	@mkdir -p dist
+	@$(TOOLS)/bin/cyclonedx-py requirements --output-reproducible \
+	  --output-file dist/sbom.cdx.json requirements.lock && echo "dist/sbom.cdx.json"
+
 clean:  ## Delete what make made; accounts stay.
-	@rm -rf .venv .venvs .hypothesis .pytest_cache .mypy_cache .coverage
+	@rm -rf .venv .venvs dist .hypothesis .pytest_cache .mypy_cache .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -58,4 +82,10 @@ $(VENV)/run.done: requirements.txt | $(BIN)/python
 $(VENV)/dev.done: requirements-dev.txt $(VENV)/run.done
 	@echo "Installing what the tests need."
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(TOOLS)/tools.done: | $(BIN)/python
+	@echo "Installing what makes and looks at the lock."
+	@$(BIN)/python -m venv $(TOOLS)
+	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check $(TOOL_PACKAGES)
 	@touch $@

@@ -7,22 +7,26 @@ wrong is raised by Auth and becomes a status in one table, here.
 from __future__ import annotations
 
 import logging
+import threading
+from contextlib import ExitStack
 from typing import Any, Dict, NoReturn, Optional, Type, Union
 
 from flask import Flask, Request, Response, g, jsonify
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 from werkzeug.serving import (
-    BaseWSGIServer, WSGIRequestHandler, make_server)
+    BaseWSGIServer, DechunkedInput, WSGIRequestHandler, make_server)
 
 from auth import Auth
-from cli import COMMANDS, refusal, start_sender
+from cli import COMMANDS, make_ready, refusal, start_sender
 from credentials.tokens import masked
+from ending import Ending, InFlight
 from errors import (
     AuthError, BadCredentials, CrossSite, DevelopmentOnly, EmailTaken,
-    InvalidInput, NotSignedIn, NotVerified, ResetRefused, Throttled,
-    Unavailable, UnknownEmail, UnknownHost, UnknownSession,
-    VerificationRefused, WeakPassword, WrongPassword)
+    InvalidInput, NotMigrated, NotReady, NotSignedIn, NotVerified,
+    ResetRefused, SignInRequired, Throttled, Unavailable, UnknownEmail,
+    UnknownHost, UnknownSession, VerificationRefused, WeakPassword,
+    WrongPassword)
 from logs import CONTROLS, configure
 from routes import BLUEPRINTS
 from routes.common import (
@@ -32,6 +36,11 @@ from routes.guards import guard, headers_of
 from settings import BadSettings, Settings
 
 log = logging.getLogger("bienvenue")
+# What Flask's own server is answering, and how long that may keep it up.
+IN_FLIGHT = InFlight()
+FINISH_SECONDS = 10
+# How soon it notices that it is to end.
+POLL_SECONDS = 0.1
 
 # What each refusal is in HTTP; the contract of the card decides most of it.
 STATUS: Dict[Type[AuthError], int] = {
@@ -40,6 +49,7 @@ STATUS: Dict[Type[AuthError], int] = {
     EmailTaken: 400,
     UnknownHost: 400,
     BadCredentials: 401,
+    SignInRequired: 401,
     NotVerified: 403,
     NotSignedIn: 403,
     WrongPassword: 403,
@@ -51,7 +61,11 @@ STATUS: Dict[Type[AuthError], int] = {
     UnknownSession: 404,
     Throttled: 429,
     Unavailable: 503,
+    NotMigrated: 503,
+    NotReady: 503,
 }
+# What every 401 asks for (RFC 9110, 15.5.2). Browsers make no dialogue of it.
+CHALLENGE = 'Bearer realm="Bienvenue"'
 # Refusals that whoever runs the service wants to hear of (ASVS 16.3).
 REMARKABLE = (Unavailable, Throttled, CrossSite, UnknownHost, DevelopmentOnly)
 RELAXED = (
@@ -163,6 +177,8 @@ def answer_error(error: Exception) -> Response:
                   exc_info=error, extra={
                       "fields": {"request_id": g.request_id}})
         status, message = 500, "the service made a mistake; it is logged"
+    if status == 401:
+        headers["WWW-Authenticate"] = CHALLENGE
     response = jsonify(message=message)
     response.status_code = status
     response.headers.update(headers)
@@ -212,6 +228,24 @@ def create_app(service: Optional[Auth] = None) -> Flask:
     return application
 
 
+class Chunks(DechunkedInput):
+    """A chunked body that breaks off where it breaks off.
+
+    Of a chunk whose client hung up in its middle Werkzeug says that all of it
+    was read, and Python then copies so many bytes from beyond the buffer: the
+    memory of other requests, or a crash (docs/security.md#input).
+    """
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer and return how much it is; OSError if cut off."""
+        read = bytearray(len(buffer))
+        count = super().readinto(read)
+        if len(read) < len(buffer):
+            raise OSError("the body ended early")
+        buffer[:count] = read[:count]
+        return count
+
+
 class JsonRequestHandler(WSGIRequestHandler):
     """Flask's own server, answering in JSON what is not even HTTP."""
 
@@ -220,6 +254,19 @@ class JsonRequestHandler(WSGIRequestHandler):
 
     def parse_request(self) -> bool:
         """Read the request line and headers; False once it is refused.
+
+        From here on whoever stops the server waits for the answer; a client
+        may be told to go on (100 Continue) before this returns.
+        """
+        with ExitStack() as work:
+            work.enter_context(IN_FLIGHT)
+            if not self._is_http():
+                return False
+            self._work = work.pop_all()
+        return True
+
+    def _is_http(self) -> bool:
+        """Tell whether this is a request; otherwise refuse it.
 
         A blank line would be dropped without an answer, and what is no path
         (http://…, *) is for proxies and breaks the log on some versions.
@@ -232,6 +279,19 @@ class JsonRequestHandler(WSGIRequestHandler):
             self.path = "/"  # for the log
             self.send_error(400)
         return False
+
+    def make_environ(self) -> Dict[str, Any]:
+        """Return what WSGI knows of a request, with a body that is its own."""
+        environ = dict(super().make_environ())
+        if environ.get("wsgi.input_terminated"):
+            rfile: Any = self.rfile
+            environ["wsgi.input"] = Chunks(rfile)
+        return environ
+
+    def run_wsgi(self) -> None:
+        """Answer a request; with that the work is over."""
+        with self._work:
+            super().run_wsgi()
 
     def send_error(self, code: int, message: Optional[str] = None,
                    explain: Optional[str] = None) -> None:
@@ -280,6 +340,25 @@ def listen(settings: Settings) -> BaseWSGIServer:
     return server
 
 
+def serve(service: Auth) -> None:
+    """Serve until told to end, and then end what was begun.
+
+    Nobody is let in any more; who is in gets an answer, and a mail that is
+    on its way arrives or is left to others.
+    """
+    with Ending() as ending:
+        server = listen(service.settings)
+        threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,),
+                         daemon=True).start()
+        sender = start_sender(service)
+        ending.wait()
+        server.shutdown()
+        IN_FLIGHT.finish(FINISH_SECONDS)
+        if sender:
+            sender.finish()
+        service.close()
+
+
 try:
     AUTH = Auth()
 except BadSettings as error:
@@ -288,6 +367,5 @@ app = create_app(AUTH)
 
 if __name__ == "__main__":
     configure(AUTH.settings.production)
-    web_server = listen(AUTH.settings)
-    start_sender(AUTH)
-    web_server.serve_forever()
+    make_ready(AUTH)
+    serve(AUTH)

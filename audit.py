@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from db import DB
+from metrics import NO_METRICS, Metrics
 from models import Entry
 
 log = logging.getLogger("bienvenue.audit")
@@ -30,6 +31,10 @@ class Fact(str, Enum):
     ACCOUNT_REPEATED = "account.repeated"
     ACCOUNT_EXPORTED = "account.exported"
     ACCOUNT_DELETED = "account.deleted"
+    ACCOUNT_DISABLED = "account.disabled"
+    ACCOUNT_ENABLED = "account.enabled"
+    ACCOUNTS_IMPORTED = "accounts.imported"
+    ACCOUNTS_EXPORTED = "accounts.exported"
     LOGIN_REFUSED = "login.refused"
     PASSWORD_REFUSED = "password.refused"
     SESSION_OPENED = "session.opened"
@@ -56,11 +61,12 @@ LEVELS: Dict[str, int] = {
 
 
 class Caller(NamedTuple):
-    """Who asks, as far as the web face can tell.
+    """Who asks, as far as a web face or a terminal can tell.
 
     `network` is an address or an IPv6 /64. `device` is the token by which the
     browser says that it was here before, and `next_device` the one that it
-    will say from now on if this turns out well; both are secrets.
+    will say from now on if this turns out well; both are secrets. `note` is
+    added to the detail of all that is recorded of the caller.
     """
 
     network: str = ""
@@ -68,6 +74,7 @@ class Caller(NamedTuple):
     request_id: str = ""
     device: str = ""
     next_device: str = ""
+    note: str = ""
 
     def __repr__(self) -> str:
         """Show no secret: a repr ends up in logs (CVE-2020-15105)."""
@@ -75,6 +82,8 @@ class Caller(NamedTuple):
 
 
 NOBODY = Caller()
+# Whoever can run `flask` on the server's machine.
+TERMINAL = Caller(note="by terminal")
 
 
 # Takes a fact, the id of the user it is about, and a detail.
@@ -82,11 +91,15 @@ Record = Callable[..., None]
 
 
 class Trail:
-    """The record of what happened, in the table `audit` and in the log."""
+    """The record of what happened, in the table `audit` and in the log.
 
-    def __init__(self, db: DB) -> None:
-        """Keep it in this store."""
+    The metrics count what the log is told.
+    """
+
+    def __init__(self, db: DB, metrics: Metrics = NO_METRICS) -> None:
+        """Keep it in this store, and count it here."""
         self._db = db
+        self._metrics = metrics
 
     @contextmanager
     def recorded(self, at: int, caller: Caller = NOBODY) -> Iterator[Record]:
@@ -105,23 +118,29 @@ class Trail:
         with self._db.transaction():
             yield record
         for each in facts:
-            _tell(each)
+            self._tell(each)
 
     def tell(self, fact: Fact, at: int, caller: Caller = NOBODY,
              user_id: Optional[int] = None, detail: str = "") -> None:
         """Write a fact to the log alone."""
-        _tell(_entry(fact, at, caller, user_id, detail))
+        self._tell(_entry(fact, at, caller, user_id, detail))
+
+    def _tell(self, happened: Entry) -> None:
+        """Write the log's line of a fact, and count it."""
+        _log(happened)
+        self._metrics.happened(happened.fact, happened.detail)
 
 
 def _entry(fact: Fact, at: int, caller: Caller, user_id: Optional[int],
            detail: str) -> Entry:
     """Return the row of a fact that happened `at` this second."""
+    detail = ", ".join(each for each in (detail, caller.note) if each)
     return Entry(at=at, fact=fact.value, user_id=user_id,
                  network=caller.network[:64],
                  request_id=caller.request_id[:64], detail=detail[:250])
 
 
-def _tell(happened: Entry) -> None:
+def _log(happened: Entry) -> None:
     """Write the log's line of a fact."""
     level = LEVELS.get(happened.fact, logging.INFO)
     log.log(level, happened.fact, extra={"fields": {

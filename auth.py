@@ -16,11 +16,10 @@ import re
 import time
 from contextlib import suppress
 from typing import (
-    Any, Callable, ContextManager, Dict, List, NoReturn, Optional, Set, Tuple,
+    Any, Callable, ContextManager, Dict, List, NoReturn, Optional, Tuple,
     Type)
 
-from sqlalchemy.orm.exc import NoResultFound  # type: ignore[attr-defined]
-
+from admin import Administration
 from audit import NOBODY, Caller, Fact, Record, Trail
 from credentials import passwords, tokens
 from db import DB
@@ -29,12 +28,14 @@ from errors import (
     AuthError, BadCredentials, EmailTaken, InvalidInput, NotSignedIn,
     NotVerified, ResetRefused, Unavailable, UnknownEmail, UnknownSession,
     VerificationRefused, WrongPassword)
+from health import Health, Inquiry, checks_of
 from mail.letters import (
     ALREADY_REGISTERED, CHANGE_REQUESTED, EMAIL_CHANGED, NEW_DEVICE,
     PASSWORD_CHANGED)
 from mail.outbox import Outbox
 from mail.proofs import Proofs
 from mail.transports import Mailer, mailer_for
+from metrics import metrics_for
 from models import (
     CHANGE, RESET, VERIFY, Account, Device, Entry, MailToken, Outgoing,
     Session)
@@ -47,6 +48,9 @@ SEEN_EVERY = 60
 # Labels of most addresses and hosts; no password leans on them.
 COMMON_LABELS = frozenset((
     "account", "accounts", "auth", "http", "https", "info", "login", "mail"))
+# How old the count of sessions may be that GET /metrics shows; it looks at
+# every one of them, 0.3 s for 3 000 000.
+SESSIONS_COUNTED_EVERY = 15
 # From here on the numbers say something: see Auth.warnings().
 MANY_REQUESTS = 50
 # What a sign-in is told where it must not learn which of the two it is.
@@ -83,24 +87,32 @@ class Auth:
     def __init__(self, db: Optional[DB] = None,
                  settings: Optional[Settings] = None,
                  now: Callable[[], float] = time.time,
-                 mailer: Optional[Mailer] = None) -> None:
+                 mailer: Optional[Mailer] = None,
+                 health: Optional[Health] = None) -> None:
         """Work on `db` by `settings`, by default those of the environment.
 
         `now` tells the time in seconds since 1970 UTC; `mailer` carries the
-        mail, by default as MAIL_URL says, or onto the log in development.
+        mail, by default as MAIL_URL says, or onto the log in development;
+        `health` finds out whether all is in order.
         """
         self.settings = settings or Settings.from_env()
         self.caller = NOBODY
-        self._db = db or DB(self.settings.database_url)
+        self._db = db or DB(self.settings.database_url, self.settings.threads)
         self._now = now
-        self._trail = Trail(self._db)
+        self._metrics = metrics_for(self.settings)
+        self._trail = Trail(self._db, self._metrics)
         self._devices = Devices(self._db)
         self._proofs = Proofs(self._db, self.settings, now)
         self._throttle = (Throttle if self.settings.production
-                          else NoThrottle)(self._db, self.settings)
+                          else NoThrottle)(
+                              self._db, self.settings, self._metrics)
         self._outbox = Outbox(
             self._db, self.settings, mailer or mailer_for(self.settings),
-            self._throttle, self._proofs.issue, now)
+            self._throttle, self._proofs.issue, now, self._trail)
+        self._health = health or Health(checks_of(self._db, self.settings))
+        self._sessions_counted = Inquiry(
+            self._count_sessions, SESSIONS_COUNTED_EVERY)
+        self._mails_counted = Inquiry(self._outbox.depth)
 
     def acting_for(self, caller: Caller) -> Auth:
         """Return this service as one caller sees it.
@@ -111,6 +123,17 @@ class Auth:
         bound = copy.copy(self)
         bound.caller = caller
         return bound
+
+    @property
+    def admin(self) -> Administration:
+        """The verbs that act on other people's accounts, for this caller.
+
+        For whoever may run commands on the server's machine, and nobody else:
+        they ask for no password.
+        """
+        return Administration(self._db, self.settings, self._trail,
+                              self._outbox, self._throttle, self._now,
+                              self.caller)
 
     # -- Accounts
 
@@ -166,22 +189,8 @@ class Auth:
         """
         _, user = self._live_session(session_id)
         self._check_again(user, password)
-        lanes = self._throttle.moves(user.id, "") + [
-            self._throttle.rarely(each, user.id)
-            for each in ("export", "password")]
-        lanes += [self._throttle.device(each.digest)
-                  for each in self._db.find_all(Device, user_id=user.id)]
-        for email in self._addresses(user):
-            lanes += self._lanes_of(email)
-        with self._db.transaction():
-            if not self._db.delete(User, **_as_read(user)):
-                raise WrongPassword()  # changed meanwhile
-            self._db.delete(Entry, user_id=user.id)
-            self._outbox.forget(user.email)
-            self._throttle.forget(lanes)
-        # The log keeps what the table may not: that it happened.
-        self._trail.tell(Fact.ACCOUNT_DELETED, self._time(), self.caller,
-                         user.id)
+        if not self.admin.erase(user, **_as_read(user)):
+            raise WrongPassword()  # changed meanwhile
 
     def export_account(self, session_id: str) -> Dict[str, Any]:
         """Return everything that is stored about the user of a session.
@@ -232,6 +241,7 @@ class Auth:
         found, user = self._proofs.find(
             token, (VERIFY, CHANGE), VerificationRefused)
         with suppress(EmailTaken), self._recorded() as record:
+            self._db.hold(user.id)
             if not self._db.delete(MailToken, digest=found.digest):
                 raise VerificationRefused()
             if found.purpose == CHANGE:
@@ -275,11 +285,11 @@ class Auth:
     def create_session(self, email: str) -> Optional[str]:
         """Open a session without a password and return its token.
 
-        None for an unknown address. The caller vouches for the user; a
-        sign-in is log_in().
+        None for an unknown address or a disabled user. The caller vouches
+        for the user; a sign-in is log_in().
         """
-        user, token = self._find_user(email), _generate_uuid()
-        if user is not None:
+        (user, enabled), token = self._find_user(email), _generate_uuid()
+        if user and enabled:
             with self._recorded() as record:
                 if self._open_session(token, {"id": user.id}):
                     record(Fact.SESSION_OPENED, user.id, "vouched for")
@@ -328,6 +338,22 @@ class Auth:
         with suppress(NotSignedIn):
             return self._live_session(session_id)[1]
         return None
+
+    def proven_email(self, user: User) -> str:
+        """Return the address of a user whose mailbox is theirs, "" otherwise.
+
+        What another app may go by. Without REQUIRE_VERIFIED anybody is signed
+        in under any address, and it must not pass for its owner there. Address
+        and proof are read in one statement, or one could pass by the proof of
+        the next. Development proves nothing, and takes it as it is.
+        """
+        if not self.settings.production:
+            return user.email
+        accounts = self._db.find_all(
+            Account, Account.user_id == User.id, User.email == user.email,
+            user_id=user.id)
+        return user.email if any(each.verified_at is not None
+                                 for each in accounts) else ""
 
     def log_out(self, session_id: Optional[str]) -> None:
         """End one session; those on other devices go on.
@@ -417,10 +443,10 @@ class Auth:
         """Return a token that sets a new password once, before it ends.
 
         It lives for RESET_TOKEN_LIFE, and each call replaces the one before.
-        Raises UnknownEmail, a ValueError.
+        Raises UnknownEmail, a ValueError, for a disabled user too.
         """
         _require(UnknownEmail, email=email)
-        user = self._find_user(email)
+        user, _ = self._find_user(email)
         if user is None:
             raise UnknownEmail()
         with self._recorded() as record:
@@ -467,6 +493,14 @@ class Auth:
 
     # -- Keeping it running
 
+    def prepare(self) -> None:
+        """Make sure that the database is ready before anybody asks.
+
+        A SQLite file is made or upgraded by this. Raises NotMigrated, which
+        says what an administrator has to do.
+        """
+        self._db.prepare()
+
     def deliver_mail(self) -> int:
         """Send the mails that are due; return how many were dealt with.
 
@@ -474,23 +508,36 @@ class Auth:
         """
         return self._outbox.deliver()
 
+    def release_mail(self, seconds: float) -> int:
+        """Send nothing more, and make what was begun due for others.
+
+        What is on its way has so many seconds to arrive. Returns how many
+        mails are due again; this service sends none of them any more.
+        """
+        return self._outbox.release(seconds)
+
     def revive_mail(self) -> int:
         """Make the mails that were given up due again; return how many."""
         return self._outbox.revive()
 
-    def sweep(self) -> None:
-        """Delete what is over: sessions, tokens, counts, devices, old facts.
+    def sweep(self) -> Dict[str, int]:
+        """Delete what is over; return how many rows of each kind that was.
 
-        Nothing depends on it but the size of the database.
+        Nothing depends on it but the size of the database, and nobody waits
+        for it: it goes in small steps. Any number of processes may.
         """
         now = self._time()
-        self._throttle.forget_old(now)
-        self._outbox.forget_old()
-        self._db.delete(Session, (Session.expires_at <= now) | (
-            Session.seen_at <= now - self.settings.session_idle))
-        self._db.delete(MailToken, MailToken.expires_at <= now)
-        self._db.delete(Entry, Entry.at <= now - self.settings.audit_life)
-        self._devices.forget_old(now)
+        return {
+            "sessions": self._db.purge(
+                Session, (Session.expires_at <= now) | (
+                    Session.seen_at <= now - self.settings.session_idle)),
+            "mailed links": self._db.purge(
+                MailToken, MailToken.expires_at <= now),
+            "devices": self._devices.forget_old(now),
+            "counts of attempts": self._throttle.forget_old(now),
+            "mails given up": self._outbox.forget_old(),
+            "facts": self._db.purge(
+                Entry, Entry.at <= now - self.settings.audit_life)}
 
     def warnings(self) -> List[str]:
         """Return what a deployer should look at, each a sentence."""
@@ -504,8 +551,8 @@ class Auth:
                          "`flask mail retry`.".format(given_up))
         if late:
             found.append(
-                "{} mails are due and nobody sends them: `python3 app.py` "
-                "does, if MAIL_IN_SERVER is 1, and `flask mail send "
+                "{} mails are due and nobody sends them: `make serve` and "
+                "`make run` do, if MAIL_IN_SERVER is 1, and `flask mail send "
                 "--watch`.".format(late))
         recent = (Entry.at > self._time() - DAY) & (Entry.network != "")
         seen = self._db.find_all(Entry, recent, limit=MANY_REQUESTS)
@@ -518,6 +565,32 @@ class Auth:
                 "visitors share one count of attempts.".format(
                     seen[0].network))
         return found
+
+    def check_ready(self) -> None:
+        """Raise NotReady, naming what fails, unless requests can be served.
+
+        Known within a second, whatever hangs.
+        """
+        self._health.demand()
+
+    def measure_request(self, route: str, method: str, status: int,
+                        seconds: float) -> None:
+        """Note how long an answer took; `route` is as it was declared."""
+        self._metrics.answered(route, method, status, seconds)
+
+    def metrics(self) -> Tuple[str, bytes]:
+        """Return what was measured: its content type, and the text.
+
+        What the database does not tell within a second is left out.
+        """
+        gauges: Dict[str, float] = {}
+        with suppress(Unavailable):
+            (gauges["auth_outbox_mails"],
+             gauges["auth_outbox_oldest_seconds"],
+             gauges["auth_outbox_given_up"]) = self._mails_counted.answer()
+        with suppress(Unavailable):
+            gauges["auth_sessions"] = self._sessions_counted.answer()
+        return self._metrics.content_type, self._metrics.text(gauges)
 
     def close(self) -> None:
         """Give back the database connections; the next verb opens new."""
@@ -550,8 +623,16 @@ class Auth:
 
     def _hash(self, password: str) -> str:
         """Hash as configured, as the text that is stored."""
-        return _hash_password(password, self.settings.bcrypt_cost,
-                              self.settings.peppers).decode()
+        with self._metrics.hashing():
+            return _hash_password(password, self.settings.bcrypt_cost,
+                                  self.settings.peppers).decode()
+
+    def _verify(self, password: str, hashed: str) -> bool:
+        """Tell whether a valid password has this stored hash."""
+        with self._metrics.hashing():
+            return passwords.verify_password(
+                password, hashed, self.settings.bcrypt_cost,
+                self.settings.peppers)
 
     def _validate_email(self, email: str) -> None:
         """Raise InvalidInput for what cannot be an address in this mode."""
@@ -574,13 +655,17 @@ class Auth:
                 password, self.settings.password_min,
                 set(re.findall(r"[^\W_]+", named)) - COMMON_LABELS, field)
 
-    def _find_user(self, email: object) -> Optional[User]:
-        """Return the user of an address, or None for whatever is not one."""
-        try:
+    def _find_user(self, email: object) -> Tuple[Optional[User], bool]:
+        """Return the user of an address, and whether they are not disabled.
+
+        One statement for all that can be an address, and none otherwise.
+        """
+        with suppress(InvalidInput):
             validate_email(email)
-            return self._db.find_user_by(email=email)
-        except (InvalidInput, NoResultFound):
-            return None
+            for user, account in self._db.find_accounts(
+                    User.email == canonical_email(str(email))):
+                return user, account.disabled_at is None
+        return None, False
 
     def _check(self, email: object,
                password: str) -> Tuple[Optional[User], bool]:
@@ -588,16 +673,15 @@ class Auth:
 
         One hash for every password that could be one, known address or not.
         What cannot be a password is refused before either is looked at
-        (docs/security.md#timing).
+        (docs/security.md#timing). No password is that of a disabled user,
+        and nothing tells that from a wrong one (docs/security.md#disabled).
         """
         if not passwords.is_valid_password(password):
             return None, False
-        cost = self.settings.bcrypt_cost
-        user = self._find_user(email)
-        hashed = (user.hashed_password if user
-                  else passwords.unmatchable_hash(cost))
-        return user, passwords.verify_password(
-            password, hashed, cost, self.settings.peppers)
+        user, enabled = self._find_user(email)
+        hashed = (user.hashed_password if user else
+                  passwords.unmatchable_hash(self.settings.bcrypt_cost))
+        return user, self._verify(password, hashed) and enabled
 
     def _check_again(self, user: User, password: str,
                      field: str = "password") -> None:
@@ -611,9 +695,7 @@ class Auth:
         lanes = [self._throttle.confirm(user.id)]
         self._throttle.admit(lanes, self._time())
         if not (passwords.is_valid_password(password)
-                and passwords.verify_password(
-                    password, user.hashed_password,
-                    self.settings.bcrypt_cost, self.settings.peppers)):
+                and self._verify(password, user.hashed_password)):
             self._record(Fact.PASSWORD_REFUSED, user.id)
             raise WrongPassword()
         self._throttle.forgive(lanes)
@@ -699,14 +781,6 @@ class Auth:
         """Return every lane in which an address is counted."""
         return [self._throttle.account(email)] + self._outbox.lanes(email)
 
-    def _addresses(self, user: User) -> Set[str]:
-        """Return the address of a user, and those they asked to have."""
-        asked: List[Any] = self._db.find_all(
-            Outgoing, user_id=user.id, purpose=CHANGE)
-        asked += self._db.find_all(
-            MailToken, user_id=user.id, purpose=CHANGE)
-        return {user.email} | {each.email for each in asked}
-
     def _prove_mailbox(self, user_id: int, email: str) -> None:
         """Note that the caller reads the mailbox of a user.
 
@@ -779,6 +853,7 @@ class Auth:
         `which` is a comparison, so that none is opened between look and end.
         """
         with self._recorded() as record:
+            self._db.hold(user.id)
             ended = self._db.delete(Session, which, user_id=user.id)
             left = self._db.find_all(Session, user_id=user.id)
             self._db.change(User, {"id": user.id},
@@ -786,6 +861,11 @@ class Auth:
             if ended:
                 record(Fact.SESSION_ENDED, user.id)
         return ended
+
+    def _count_sessions(self) -> int:
+        """Return how many sessions of all users are live."""
+        return self._db.count(Session, Session.live(
+            self._time(), self.settings.session_idle))
 
     def _live(self, sessions: List[Session]) -> List[Session]:
         """Return those of the sessions that are not over."""

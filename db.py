@@ -7,59 +7,60 @@ session, no open transaction, no live row.
 """
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional, Tuple, Type, TypeVar
+from typing import (
+    Any, Dict, Iterable, Iterator, List, Optional, Tuple, Type, TypeVar)
 
-from sqlalchemy import create_engine, event, inspect, text
+from sqlalchemy import func, inspect
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import (
     DataError, DBAPIError, IntegrityError, InvalidRequestError,
-    OperationalError, ProgrammingError, TimeoutError as PoolTimeout)
+    ProgrammingError, TimeoutError as PoolTimeout)
 from sqlalchemy.orm import sessionmaker
 from sqlalchemy.orm.exc import NoResultFound  # type: ignore[attr-defined]
-from sqlalchemy.pool import QueuePool
 
+from engines import database_of
 from errors import EmailTaken, Unavailable
 from models import Account, Session
 from settings import Settings
 from user import Base, User, canonical_email
 
 Row = TypeVar("Row")
-# How long a writer waits for another before the caller is told to come back.
-BUSY_SECONDS = 5
+# How many rows are looked at before others have their turn.
+STEP = 1000
+# What PostgreSQL says when a table is not there, or not for us.
+SHUT = ("42P01", "42501")
+# The column as what it is in a query.
+DISABLED_AT: Any = Account.disabled_at
 
 
 class DB:
-    """Users and what hangs off them, in one SQLite file.
+    """Users and what hangs off them, in SQLite or PostgreSQL.
 
-    Every verb raises Unavailable when the store cannot serve: locked for
-    longer than 5 s, full, unreadable. It recovers by itself. Safe to share
-    between threads; building one touches no file.
+    Every verb raises Unavailable when the store cannot serve: locked for too
+    long, full, unreadable, down. It recovers by itself. Safe to share between
+    threads; building one touches no file and connects to nothing.
     """
 
-    def __init__(self, url: Optional[str] = None) -> None:
-        """Prepare to use the database of `url`, by default DATABASE_URL."""
-        self._engine = create_engine(
-            url or Settings.from_env().database_url,
-            # Parameters are hashes and digests: keep them out of tracebacks.
-            hide_parameters=True,
-            # One pool for both ends of SQLAlchemy. A connection is used by
-            # one thread at a time, which is all that SQLite asks for.
-            poolclass=QueuePool, pool_size=20, max_overflow=30,
-            pool_timeout=BUSY_SECONDS,
-            connect_args={"timeout": BUSY_SECONDS,
-                          "check_same_thread": False})
+    def __init__(self, url: Optional[str] = None,
+                 threads: Optional[int] = None) -> None:
+        """Prepare to use the database of `url`, by default DATABASE_URL.
+
+        `threads` is how many of this process may be at work at once, by
+        default THREADS.
+        """
+        settings = Settings.from_env() if url is None else Settings()
+        self._database = database_of(url or settings.database_url,
+                                     threads or settings.threads)
         # Nobody has to close a store: its connections end with it.
-        weakref.finalize(self, self._engine.dispose)
-        event.listen(self._engine, "connect", _tune)
-        event.listen(self._engine, "begin", _begin)
-        self._sessions = sessionmaker(
-            bind=self._engine, expire_on_commit=False)
-        self._schema_lock = threading.Lock()
-        self._file: Optional[Tuple[int, int]] = None
+        weakref.finalize(self, self._database.engine.dispose)
+        self._writers = sessionmaker(
+            bind=self._database.engine, expire_on_commit=False)
+        self._readers = sessionmaker(
+            bind=self._database.reader, expire_on_commit=False)
         self._open = threading.local()
 
     # -- The card's verbs
@@ -81,6 +82,8 @@ class DB:
                 self.add(Account(user_id=user.id, created_at=opened,
                                  password_changed_at=opened))
         except IntegrityError as error:
+            if not _is_taken(error):
+                raise
             raise EmailTaken(email) from error
         return user
 
@@ -101,6 +104,35 @@ class DB:
             raise NoResultFound("no user matches")
         return user
 
+    def add_users(self, people: Iterable[Dict[str, Any]]) -> int:
+        """Save many users with their accounts; return how many were new.
+
+        Each has `email` in canonical form, `hashed_password` and the columns
+        of an account but for its id. Whoever has one of the addresses is left
+        as they are, and so is the first of several with one. Raises
+        EmailTaken, and saves nobody, if one of them is registered in this
+        very moment: try again.
+        """
+        sent: Dict[str, Dict[str, Any]] = {}
+        for each in people:
+            sent.setdefault(each["email"], each)
+        try:
+            with self._work(writes=True) as work:
+                known = _ids_of(work, sent)
+                new = [each for each in sent.values()
+                       if each["email"] not in known]
+                if new:
+                    _insert(work, User, new)
+                    ids = _ids_of(work, sent)
+                    _insert(work, Account, [
+                        dict(each, user_id=ids[each["email"]])
+                        for each in new])
+        except IntegrityError as error:
+            if not _is_taken(error):
+                raise
+            raise EmailTaken("of one of these addresses") from error
+        return len(new)
+
     def update_user(self, user_id: int, **values: Any) -> None:
         """Change attributes of one user, all or none of them.
 
@@ -117,7 +149,7 @@ class DB:
                 if values:
                     self.change(User, {"id": user_id}, **_canonical(values))
         except IntegrityError as error:
-            if "email" not in values:
+            if not _is_taken(error):
                 raise
             raise EmailTaken(values["email"]) from error
 
@@ -141,13 +173,20 @@ class DB:
             work.flush()
         return row
 
+    def add_all(self, table: Any, rows: List[Dict[str, Any]]) -> None:
+        """Save many rows at once, given by their columns."""
+        with self._work(writes=True) as work:
+            _insert(work, table, rows)
+
     def add_missing(self, row: Any) -> None:
         """Save a row unless there is one with its key."""
-        values = {each.key: getattr(row, each.key)
-                  for each in row.__table__.columns}
+        table = row.__table__
+        values = {each.key: getattr(row, each.key) for each in table.columns}
         with self._work(writes=True) as work:
-            work.execute(row.__table__.insert().prefix_with("OR IGNORE"),
-                         values)
+            insert = table.insert().prefix_with("OR IGNORE")
+            if work.bind.dialect.name == "postgresql":
+                insert = postgresql.insert(table).on_conflict_do_nothing()
+            work.execute(insert, values)
 
     def find(self, table: Type[Row], **match: Any) -> Optional[Row]:
         """Return the row that matches, or None; match on unique columns."""
@@ -167,13 +206,85 @@ class DB:
                 *inspect(table).primary_key).limit(limit).all()
         return rows
 
+    def stretches(self, table: Any, rows: int = STEP) -> Iterator[Any]:
+        """Yield conditions that part a table into so many rows each.
+
+        In the order of keys. Whatever is done to all rows is done to one
+        stretch after the other, so that nobody waits for the whole.
+        """
+        key, = inspect(table).primary_key
+        after = None
+        while True:
+            beyond = key.isnot(None) if after is None else key > after
+            with self._work() as work:
+                last = work.query(key).filter(beyond).order_by(key).offset(
+                    rows - 1).limit(1).scalar()
+            if last is None:
+                yield beyond
+                return
+            yield beyond & (key <= last)
+            after = last
+
+    def count(self, table: Type[Row], *conditions: Any) -> int:
+        """Return how many rows match; costs a look at each of them."""
+        with self._work() as work:
+            return int(work.query(func.count()).select_from(table).filter(
+                *conditions).scalar())
+
+    def least(self, column: Any, *conditions: Any) -> Any:
+        """Return the least value of a column in the rows that match.
+
+        None if there is none.
+        """
+        with self._work() as work:
+            return work.query(func.min(column)).filter(*conditions).scalar()
+
+    def find_last(self, table: Type[Row], count: int, *conditions: Any,
+                  **match: Any) -> List[Row]:
+        """Return the rows with the highest keys, in the order of those."""
+        keys = [each.desc() for each in inspect(table).primary_key]
+        with self._work() as work:
+            rows: List[Row] = work.query(table).filter(
+                *conditions).filter_by(**match).order_by(
+                *keys).limit(count).all()
+        return rows[::-1]
+
+    def find_accounts(self, *conditions: Any, limit: Optional[int] = None
+                      ) -> List[Tuple[User, Account]]:
+        """Return the users that match with their accounts, in order of ids.
+
+        The account of one who was put there by another hand is blank.
+        """
+        with self._work() as work:
+            found = work.query(User, Account).outerjoin(
+                Account, Account.user_id == User.id).filter(
+                *conditions).order_by(User.id).limit(limit).all()
+        return [(user, account or Account(user_id=user.id))
+                for user, account in found]
+
     def find_session(self, digest: str) -> Optional[Tuple[Session, User]]:
-        """Return a session and its user, live or not, in one statement."""
+        """Return a session and its user, live or not, in one statement.
+
+        None where the user is disabled: asked at every look-up, so that it
+        holds at once and whatever was going on meanwhile.
+        """
         with self._work() as work:
             found = work.query(Session, User).join(
-                User, User.id == Session.user_id).filter(
-                Session.digest == digest).first()
+                User, User.id == Session.user_id).outerjoin(
+                Account, Account.user_id == User.id).filter(
+                Session.digest == digest, DISABLED_AT.is_(None)).first()
         return None if found is None else (found[0], found[1])
+
+    def hold(self, user_id: int) -> bool:
+        """Let nobody else change a user until the transaction ends.
+
+        Whatever changes several things of a user does this first, or changes
+        the user first, so that two who do it at once take turns, and never
+        wait for each other. False if the user is gone.
+        """
+        with self._work(writes=True) as work:
+            return work.query(User.id).filter_by(
+                id=user_id).with_for_update().first() is not None
 
     def change(self, table: Type[Row], match: Dict[str, Any],
                *conditions: Any, **values: Any) -> int:
@@ -197,9 +308,71 @@ class DB:
             return int(work.query(table).filter(*conditions).filter_by(
                 **match).delete(synchronize_session=False))
 
+    def counted(self, table: Any) -> int:
+        """Return the highest id that a table ever gave, 0 for none."""
+        with self._work() as work:
+            return self._database.counted(
+                work.connection(), table.__tablename__) \
+                if "id" in table.__table__.columns else 0
+
+    def count_on(self, table: Any, given: int) -> None:
+        """Give no id again up to this one, were its row deleted since."""
+        if given:
+            with self._work(writes=True) as work:
+                self._database.count_on(
+                    work.connection(), table.__tablename__, given)
+
+    def purge(self, table: Any, *conditions: Any) -> int:
+        """Delete the rows that match, and return how many there were.
+
+        In steps that hold up nobody, each a transaction of its own.
+        """
+        return sum(self.delete(table, stretch, *conditions)
+                   for stretch in self.stretches(table))
+
+    def check(self) -> None:
+        """Raise Unavailable unless somebody could write something now."""
+        with self._work(writes=True) as work:
+            work.query(User.id).first()
+
+    def knows_schema(self) -> bool:
+        """Tell whether every table that we may need is there."""
+        with self._work() as work:
+            found = inspect(work.connection()).get_table_names()
+        return set(Base.metadata.tables) <= set(found)
+
     def close(self) -> None:
         """Give back every connection; the next verb opens new ones."""
-        self._engine.dispose()
+        self._database.engine.dispose()
+
+    # -- The database itself
+
+    def prepare(self) -> None:
+        """Make sure that the database can serve.
+
+        Raises NotMigrated, which says what an administrator has to do.
+        """
+        with _faults():
+            self._database.prepare()
+
+    def version(self) -> Optional[str]:
+        """Return the version of the database, None if it has no tables."""
+        with _faults():
+            return self._database.version()
+
+    def upgrade(self) -> None:
+        """Bring the database to the version of this code, whole or not."""
+        with _faults():
+            self._database.upgrade()
+
+    def back_up(self, path: str) -> None:
+        """Copy a SQLite file as it is at this moment, while it is in use.
+
+        Raises InvalidInput for a PostgreSQL database.
+        """
+        with _faults():
+            self._database.prepare()
+            self._database.back_up(path)
 
     # -- Inside
 
@@ -216,8 +389,8 @@ class DB:
             joined.expunge_all()
             return
         with _faults():
-            self._ensure_schema()
-            work = self._sessions()
+            self._database.prepare()
+            work = self._writers() if writes else self._readers()
             try:
                 if writes:
                     work.connection(execution_options={"writes": True})
@@ -229,91 +402,49 @@ class DB:
                 self._open.work = None
                 work.close()
 
-    def _ensure_schema(self) -> None:
-        """Make the file ready to serve, once in this process.
-
-        Afterwards, refuse to serve while it is gone or replaced: our
-        connections would go on writing into the deleted file, and what was
-        acknowledged would be lost. Put it back, or restart.
-        """
-        path = str(self._engine.url.database)
-        if self._file is not None:
-            if self._file != _identity(path):
-                raise FileNotFoundError(
-                    "the database file was moved, deleted or replaced")
-            return
-        with self._schema_lock:
-            # For its owner only, as it holds addresses and hashes. SQLite
-            # gives the files beside it the same mode.
-            os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))
-            with self._engine.connect() as connection:
-                _use_write_ahead_log(connection)
-                found = inspect(connection).get_table_names()
-            if not set(Base.metadata.tables) <= set(found):
-                # Looked up again inside: another process may be faster.
-                writer = self._engine.execution_options(writes=True)
-                with writer.begin() as connection:
-                    Base.metadata.create_all(connection)
-            self._file = _identity(path)
-
-
-def _identity(path: str) -> Optional[Tuple[int, int]]:
-    """Tell a file from every other one; None if there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _tune(connection: Any, _record: Any) -> None:
-    """Set up a fresh SQLite connection."""
-    # Python must not open transactions by itself: _begin decides.
-    connection.isolation_level = None
-    # FULL: an acknowledged write survives a power cut, not only a crash.
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-
-
-def _begin(connection: Any) -> None:
-    """Take the write lock at once for a transaction that will write.
-
-    One that reads first and writes later fails with "database is locked",
-    whatever the timeout. A lone SELECT needs no transaction at all.
-    """
-    if connection.get_execution_options().get("writes"):
-        connection.execute(text("BEGIN IMMEDIATE"))
-
-
-def _use_write_ahead_log(connection: Any) -> None:
-    """Let readers go on while somebody writes; the file remembers it.
-
-    SQLite's own timeout does not cover this switch: when several processes
-    start on a new file, all but one are told "locked" at once.
-    """
-    deadline = time.monotonic() + BUSY_SECONDS
-    while connection.execute(
-            text("PRAGMA journal_mode")).scalar() != "wal":
-        try:
-            connection.execute(text("PRAGMA journal_mode=WAL"))
-        except OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
 
 @contextmanager
 def _faults() -> Iterator[None]:
     """Turn a store that cannot serve into Unavailable, and only that.
 
-    A constraint or a mistake of ours is not a fault of the store.
+    A constraint or a mistake of ours is not a fault of the store; a table
+    that is gone or shut to us is.
     """
     try:
         yield
-    except (IntegrityError, DataError, ProgrammingError):
+    except (IntegrityError, DataError):
+        raise
+    except ProgrammingError as fault:
+        if getattr(fault.orig, "sqlstate", None) in SHUT:
+            raise Unavailable() from fault
         raise
     except (DBAPIError, PoolTimeout, OSError) as fault:
         raise Unavailable() from fault
+
+
+def _is_taken(error: IntegrityError) -> bool:
+    """Tell whether it was the address that broke a constraint.
+
+    As SQLite says it, or PostgreSQL.
+    """
+    said = str(error.orig)
+    return "UNIQUE constraint failed: users.email" in said \
+        or '"users_email_key"' in said
+
+
+def _ids_of(work: Any, emails: Iterable[str]) -> Dict[str, int]:
+    """Return the ids of those addresses that have a user."""
+    column: Any = User.email
+    return dict(work.query(User.email, User.id).filter(
+        column.in_(list(emails))).all())
+
+
+def _insert(work: Any, table: Any, rows: List[Dict[str, Any]]) -> None:
+    """Save many rows at once, by those of the values that are columns."""
+    names = [each for each in table.__table__.columns.keys()
+             if each in rows[0]]
+    work.execute(table.__table__.insert(), [
+        {name: row[name] for name in names} for row in rows])
 
 
 def _canonical(values: Dict[str, Any]) -> Dict[str, Any]:

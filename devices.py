@@ -56,4 +56,4 @@ class Devices:
 
     def forget_old(self, now: int) -> int:
         """Delete those that were away for too long; return how many."""
-        return self._db.delete(Device, Device.seen_at <= now - DEVICE_LIFE)
+        return self._db.purge(Device, Device.seen_at <= now - DEVICE_LIFE)

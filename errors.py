@@ -113,6 +113,17 @@ class NotSignedIn(AuthError):
     default = "not signed in"
 
 
+class SignInRequired(AuthError):
+    """Raised when a proxy asks whose request it holds, and it is nobody's.
+
+    Not NotSignedIn, which the card answers with 403: a proxy takes 401 for
+    "sign in", and 403 for "and do not come back".
+    """
+
+    code = "sign_in_required"
+    default = "sign in first"
+
+
 class UnknownSession(AuthError):
     """Raised when a user ends a session that is not one of theirs.
 
@@ -137,7 +148,8 @@ class WrongPassword(AuthError):
 class UnknownEmail(AuthError, ValueError):
     """Raised when a reset is asked for an address without an account.
 
-    Development mode only: it is what the card's contract says.
+    In the development mode only, as the card's contract says; and when an
+    administrator names nobody that there is.
     """
 
     code = "unknown_email"
@@ -210,3 +222,30 @@ class Unavailable(AuthError):
     code = "unavailable"
     default = "the service is busy, try again in a moment"
     retry_after = 1
+
+
+class NotMigrated(Unavailable):
+    """Raised when the database is of a version that this code does not know.
+
+    str(error) says which command to run; clients learn no more than of any
+    other database that cannot serve.
+    """
+
+    code = "not_migrated"
+    retry_after = 30
+
+    @property
+    def public(self) -> str:
+        """The sentence of a store that cannot serve."""
+        return Unavailable.default
+
+
+class NotReady(Unavailable):
+    """Raised when a health check finds that requests cannot be served.
+
+    The message names the check that failed and nothing of its cause, which
+    is for the log.
+    """
+
+    code = "not_ready"
+    default = "not ready"

@@ -81,6 +81,12 @@ class Session(Base):
         return (self.opened_at - SET_BACK <= now < self.expires_at
                 and now < self.seen_at + idle)
 
+    @classmethod
+    def live(cls, now: int, idle: int) -> Any:
+        """Return the condition of is_live() as one for many rows at once."""
+        return ((cls.opened_at <= now + SET_BACK) & (cls.expires_at > now)
+                & (cls.seen_at > now - idle))
+
 
 class MailToken(Base):
     """A single-use token that proves its bearer reads a mailbox."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import (
     Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple)
@@ -73,14 +74,22 @@ def _environment(name: str, text: str) -> str:
 
 
 def _database(name: str, text: str) -> str:
-    """Return the URL of a SQLite file, the one store of this release.
+    """Return the URL of a SQLite file or of a PostgreSQL database.
 
     An in-memory database is refused: each connection would get its own.
     """
-    if not re.match(r"sqlite:///(?!:memory:|file:)[^?]+\Z", text):
-        # The URL itself is not repeated: it may hold a password.
-        raise ValueError("{} must name a SQLite file, as in sqlite:////var/"
-                         "lib/bienvenue/bienvenue.db.".format(name))
+    if re.match(r"sqlite:///(?!:memory:|file:)[^?]+\Z", text):
+        return text
+    # The URL itself is not repeated: it may hold a password.
+    if not re.match(r"postgres(ql)?://[^\s/?]*/[^\s/?]+(\?[^\s]*)?\Z", text):
+        raise ValueError(
+            "{} must name a SQLite file or a PostgreSQL database, as in "
+            "sqlite:////var/lib/bienvenue/bienvenue.db or postgresql://user:"
+            "password@db.example.com/bienvenue.".format(name))
+    if find_spec("psycopg") is None:
+        raise ValueError("{} names a PostgreSQL database, which needs psycopg:"
+                         " pip install -r requirements-postgresql.txt.".format(
+                             name))
     return text
 
 
@@ -147,6 +156,14 @@ def _page(name: str, text: str) -> str:
     return text
 
 
+def _path(name: str, text: str) -> str:
+    """Return the path of a page on our own host, which is not its root."""
+    if not re.match(r"(/[A-Za-z0-9._~-]+)+/?\Z", text):
+        raise ValueError("{} must be the path of a page of ours, as in "
+                         "/account, without a query.".format(name))
+    return text
+
+
 def _hosts(name: str, text: str) -> FrozenSet[str]:
     """Return the host names of a list separated by commas, in lower case."""
     names = [each.strip().lower() for each in text.split(",")]
@@ -186,6 +203,14 @@ def _folder(name: str, text: str) -> str:
     if not Path(text).is_dir():
         raise ValueError("{} must name a folder, and there is none at {!r}."
                          .format(name, text))
+    return text
+
+
+def _own_folder(name: str, text: str) -> str:
+    """Return the name of a folder that exists and that we may write to."""
+    if not os.access(_folder(name, text), os.W_OK | os.X_OK):
+        raise ValueError("{} names a folder that this user may not write to: "
+                         "{!r}.".format(name, text))
     return text
 
 
@@ -236,6 +261,10 @@ class Settings:
     # 5000 is where the exercise's tools look; macOS may hold it for AirPlay.
     port: int = _from("PORT", 5000, _whole(1, 65535))
 
+    # How many requests a process answers at once; as many connections to
+    # PostgreSQL it may open. Most wait for a hash or the database.
+    threads: int = _from("THREADS", 16, _whole(1, 200))
+
     # What browsers call us: the one origin that may ask for changes, the one
     # host that is answered. Never taken from a request (CVE-2021-30185).
     public_url: str = _from("PUBLIC_URL", "", _origin)
@@ -244,6 +273,9 @@ class Settings:
     # How many proxies of ours stand in front. Of X-Forwarded-For only what
     # they wrote is believed, so 0 means that the header is ignored.
     trusted_proxies: int = _from("TRUSTED_PROXIES", 0, _whole(0, 10))
+    # The page to which a proxy sends browsers that have to sign in first. A
+    # path, so that it is on our own host, where alone it can sign anybody in.
+    sign_in_path: str = _from("SIGN_IN_PATH", "", _path)
     # The name in mails, and a word that no password may lean on.
     service_name: str = _from("SERVICE_NAME", "Bienvenue", _title)
 
@@ -317,6 +349,12 @@ class Settings:
     # How long the record of what happened is kept; it names people.
     audit_life: int = _from("AUDIT_LIFE", 90 * DAY, _duration)
 
+    # Whoever bears it reads GET /metrics; without one there is no such route.
+    metrics_token: str = _from("METRICS_TOKEN", "", _pepper, secret=True)
+    # Where the worker processes of one server add up what they measured. The
+    # name is that of prometheus_client, which reads it as well.
+    metrics_folder: str = _from("PROMETHEUS_MULTIPROC_DIR", "", _own_folder)
+
     @classmethod
     def from_env(cls, environ: Optional[Mapping[str, str]] = None) -> Settings:
         """Read the environment; an empty variable counts as unset.
@@ -373,6 +411,12 @@ class Settings:
             page = (self.public_url or "http://localhost:{}".format(
                 self.port)) + page
         return page
+
+    @property
+    def database_folder(self) -> str:
+        """The folder of a SQLite file; "" where the database is no file."""
+        kind, _, path = self.database_url.partition(":///")
+        return str(Path(path).parent) if kind == "sqlite" else ""
 
     @property
     def hosts(self) -> FrozenSet[str]:
@@ -455,8 +499,9 @@ def _dangers(settings: Settings, environ: Mapping[str, str],
 
 
 def _has_folder(url: str) -> bool:
-    """Tell whether a SQLite file can be made where a URL says."""
-    return Path(url.partition("sqlite:///")[2]).parent.is_dir()
+    """Tell whether a file can be made where a URL says, if it is one's."""
+    _, file, path = url.partition("sqlite:///")
+    return not file or Path(path).parent.is_dir()
 
 
 def _secret(name: str, environ: Mapping[str, str]) -> str:

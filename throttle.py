@@ -15,6 +15,7 @@ from typing import Dict, List, NamedTuple, Union
 
 from db import DB
 from errors import Throttled, Unavailable
+from metrics import NO_METRICS, Metrics
 from models import Attempt
 from settings import DAY, HOUR, Settings
 
@@ -124,10 +125,12 @@ class Throttle:
     is let through uncounted.
     """
 
-    def __init__(self, db: DB, settings: Settings) -> None:
-        """Count in this store, by these limits."""
+    def __init__(self, db: DB, settings: Settings,
+                 metrics: Metrics = NO_METRICS) -> None:
+        """Count in this store, by these limits; say here what is refused."""
         self._db = db
         self._settings = settings
+        self._metrics = metrics
 
     # -- The lanes that there are
 
@@ -218,7 +221,7 @@ class Throttle:
 
     def forget_old(self, now: int) -> int:
         """Delete the counts that no rule looks at any more."""
-        return self._db.delete(Attempt, Attempt.expires_at <= now)
+        return self._db.purge(Attempt, Attempt.expires_at <= now)
 
     def _passwords(self, name: str, who: object) -> Lane:
         """The lane in which one party's wrong passwords are counted."""
@@ -234,6 +237,7 @@ class Throttle:
             expires_at=now)
         refused_for = lane.rule.refusal(counted, now)
         if refused_for:
+            self._metrics.throttled(lane.name)
             raise Throttled(retry_after=refused_for)
         return counted
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Passwords: what may be one, how it is hashed and how it is checked.
 
-A stored hash has one of three forms:
+A hash that is made here has one of three forms:
 
     $2b$12$...                     bcrypt of the password
     hmac-sha384$2b$12$...          bcrypt of base64(HMAC-SHA-384(password))
@@ -11,7 +11,8 @@ The second is for what bcrypt alone gets wrong: beyond 72 bytes bcrypt 4
 forgets the tail and bcrypt 5 raises; and it repeats its key cyclically after
 a NUL, so that "pw" and "pw<NUL>pw" are one password to it. Base64 keeps NUL
 out of the digest (OWASP Password Storage Cheat Sheet, pre-hashing). The third
-makes a copied table useless to whoever has no copy of the key.
+makes a copied table useless to whoever has no copy of the key. A hash that
+was imported may have others: see credentials/foreign.py.
 
 The bytes hashed are the UTF-8 of the password exactly as received (ASVS
 6.2.8); they are not normalised, because the card's tools check a stored hash
@@ -28,10 +29,12 @@ from typing import Iterable, Optional, Sequence, Tuple
 
 import bcrypt
 
+from credentials import foreign
 from credentials.blocklist import is_common
 from errors import InvalidInput, WeakPassword
 
 PASSWORD_MAX = 1024
+HASH_MAX = 250  # as the card's column has it
 DEFAULT_COST = 12
 # A hash from elsewhere may not choose a cost that takes minutes to check.
 _COST_MIN, _COST_MAX = 4, 16
@@ -116,10 +119,15 @@ def verify_password(password: str, hashed: str, cost: int = DEFAULT_COST,
                     peppers: Peppers = NO_PEPPER) -> bool:
     """Tell whether a valid password has this stored hash.
 
-    Always computes exactly one bcrypt hash, so that the time does not tell a
-    damaged, empty or foreign hash from a good one: those are answered False,
-    after a hash of the given cost. So is one whose pepper is not at hand.
+    Always computes exactly one hash, so that the time does not tell a
+    damaged, empty or unknown one from a good one: those are answered False,
+    after bcrypt of the given cost. So is one whose pepper is not at hand, or
+    whose own cost is out of bounds. One that was imported takes its own time
+    until its owner signs in (docs/security.md#foreign-hashes).
     """
+    imported = foreign.find(str(hashed))
+    if imported:
+        return imported.matches(password)
     # str(): SQLite gives back bytes where another program stored bytes.
     stored, pepper = _parts(str(hashed), peppers)
     plain = not str(hashed).startswith(_PREHASHED)
@@ -135,12 +143,34 @@ def needs_rehash(hashed: str, cost: int,
     """Tell whether a hash that was just verified should be replaced.
 
     Because it is cheaper than it should be, or of another pepper than
-    today's. One of a higher cost is left alone: lowering the setting must
-    not weaken what is stored.
+    today's, or comes from elsewhere. One of a higher cost is left alone:
+    lowering the setting must not weaken what is stored.
     """
     stored, pepper = _parts(hashed, peppers)
-    return stored is not None and (
-        int(stored[4:6]) < cost or pepper != peppers[0])
+    if stored is None:
+        return foreign.find(hashed) is not None
+    return int(stored[4:6]) < cost or pepper != peppers[0]
+
+
+def validate_hash(hashed: object, peppers: Peppers = NO_PEPPER) -> None:
+    """Raise InvalidInput unless this is a hash that can be verified here.
+
+    For hashes that are imported; says why, and repeats nothing of the hash
+    but its cost.
+    """
+    if not isinstance(hashed, str) or len(hashed) > HASH_MAX:
+        raise InvalidInput("hashed_password is not text of up to {} "
+                           "characters".format(HASH_MAX))
+    bcrypted = _STORED.match(hashed)
+    if bcrypted and _parts(hashed, peppers)[0] is None:
+        raise InvalidInput(
+            "hashed_password has a cost of {}, where {} to {} are taken"
+            .format(bcrypted.group("cost"), _COST_MIN, _COST_MAX))
+    if bcrypted and _parts(hashed, peppers)[1] is None:
+        raise InvalidInput("hashed_password needs a pepper that neither "
+                           "PEPPER nor PEPPER_OLD holds")
+    if not bcrypted:
+        _validate_foreign(hashed)
 
 
 def unmatchable_hash(cost: int) -> str:
@@ -160,6 +190,14 @@ def pepper_id(pepper: str) -> str:
     configured without a word about which is which.
     """
     return hmac.new(pepper.encode(), b"id", hashlib.sha256).hexdigest()[:8]
+
+
+def _validate_foreign(hashed: str) -> None:
+    """Raise InvalidInput unless a hash of another scheme is within bounds."""
+    try:
+        foreign.read(hashed)
+    except foreign.BadHash as problem:
+        raise InvalidInput("hashed_password {}".format(problem)) from None
 
 
 def _fits_bcrypt(password: str) -> bool:

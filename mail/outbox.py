@@ -8,6 +8,7 @@ Whether there is anything to say is found out here, later, by whoever sends
 from __future__ import annotations
 
 import smtplib
+import threading
 from contextlib import ExitStack, contextmanager
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
@@ -58,7 +59,7 @@ class Outbox:
 
     def __init__(self, db: DB, settings: Settings, mailer: Mailer,
                  throttle: Throttle, issue: Issue,
-                 now: Callable[[], float]) -> None:
+                 now: Callable[[], float], trail: Trail) -> None:
         """Send from this store through `mailer`, with tokens of `issue`."""
         self._db = db
         self._now = now
@@ -66,8 +67,11 @@ class Outbox:
         self._throttle = throttle
         self._issue = issue
         self._kept = settings.audit_life
-        self._trail = Trail(db)
+        self._trail = trail
         self._letters = Letters(settings)
+        self._claims = threading.Condition()
+        self._ours: Dict[int, Outgoing] = {}
+        self._ending = False
 
     def put(self, purpose: str, email: str, user_id: Optional[int] = None,
             detail: str = "") -> None:
@@ -95,7 +99,26 @@ class Outbox:
                 if isinstance(error, OSError) and not isinstance(
                         error, smtplib.SMTPException):
                     break
+            finally:
+                self._let_go(mail)
         return done
+
+    def release(self, seconds: float) -> int:
+        """Claim nothing more, and give back what is claimed and not sent.
+
+        What is on its way has so many seconds to arrive. After that it is due
+        at once, for another sender, and not only when its lease ends; return
+        how many are. The server may have one of them after all, which then
+        comes twice, as from a sender that died (docs/security.md#mail).
+        """
+        with self._claims:
+            self._ending = True
+            self._claims.wait_for(lambda: not self._ours, seconds)
+            ours, self._ours = self._ours, {}
+            self._claims.notify_all()
+        return sum(self._db.change(
+            Outgoing, {"id": each.id, "due_at": each.due_at},
+            due_at=self._time()) for each in ours.values())
 
     def forget(self, email: str) -> None:
         """Delete every mail to an address."""
@@ -120,9 +143,20 @@ class Outbox:
 
     def forget_old(self) -> int:
         """Delete the mails that were given up and not revived for long."""
-        return self._db.delete(
+        return self._db.purge(
             Outgoing, DUE_AT.is_(None),
             Outgoing.queued_at <= self._time() - self._kept)
+
+    def depth(self) -> Tuple[int, int, int]:
+        """Return how many mails wait, for how long, and how many never went.
+
+        For how long the oldest of the waiting does; the last are those that
+        were given up. Reads no mail, however many there are.
+        """
+        oldest = self._db.least(Outgoing.queued_at, DUE_AT.isnot(None))
+        return (self._db.count(Outgoing, DUE_AT.isnot(None)),
+                0 if oldest is None else max(0, self._time() - oldest),
+                self._db.count(Outgoing, DUE_AT.is_(None)))
 
     def revive(self) -> int:
         """Make the mails that were given up due; return how many."""
@@ -140,7 +174,7 @@ class Outbox:
             now = self._time()
             due = (DUE_AT <= now) | (DUE_AT > now + DAY)  # a clock's jump
             mails = self._db.find_all(Outgoing, due, limit=BATCH)
-            if not mails:
+            if not mails or self._ending:
                 return
             yield from (each for each in mails if self._claim(each))
 
@@ -148,8 +182,18 @@ class Outbox:
         """Take a mail for ourselves; False if another sender was faster."""
         found = {"id": mail.id, "due_at": mail.due_at, "tries": mail.tries}
         mail.due_at, mail.tries = self._time() + LEASE, mail.tries + 1
-        return self._db.change(Outgoing, found, due_at=mail.due_at,
-                               tries=mail.tries) == 1
+        with self._claims:
+            ours = not self._ending and self._db.change(
+                Outgoing, found, due_at=mail.due_at, tries=mail.tries) == 1
+            if ours:
+                self._ours[mail.id] = mail
+        return ours
+
+    def _let_go(self, mail: Outgoing) -> None:
+        """Note that a mail of ours is dealt with, one way or another."""
+        with self._claims:
+            self._ours.pop(mail.id, None)
+            self._claims.notify_all()
 
     def _send(self, mail: Outgoing) -> None:
         """Send one mail, if there is anything to say.
@@ -189,6 +233,7 @@ class Outbox:
         reset, say, ends a change of address whose link is on its way.
         """
         with self._db.transaction():
+            self._db.hold(user.id)
             if not self._db.change(
                     Outgoing, {"id": mail.id, "due_at": mail.due_at},
                     tries=mail.tries):

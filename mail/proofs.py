@@ -11,7 +11,7 @@ from typing import Callable, Dict, Sequence, Tuple, Type
 from credentials import tokens
 from db import DB
 from errors import AuthError, UnknownEmail
-from models import RESET, MailToken
+from models import RESET, Account, MailToken
 from settings import Settings
 from user import User
 
@@ -30,7 +30,7 @@ class Proofs:
         """Return a new token for a purpose, to be mailed to this address.
 
         It replaces the one before. Raises UnknownEmail if the user is gone,
-        or has moved to another address.
+        is disabled, or has moved to another address.
         """
         token = tokens.mint()
         digest = tokens.digest(token)
@@ -40,6 +40,10 @@ class Proofs:
         with self._db.transaction():
             if not self._db.change(
                     User, {"id": user.id, "email": user.email}, **values):
+                raise UnknownEmail()
+            # After the lock, so that nobody is disabled in between.
+            account = self._db.find(Account, user_id=user.id)
+            if account and account.disabled_at is not None:
                 raise UnknownEmail()
             self._db.delete(MailToken, user_id=user.id, purpose=purpose)
             self._db.add(MailToken(

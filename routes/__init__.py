@@ -5,6 +5,8 @@
 """
 from routes.accounts import accounts
 from routes.emails import emails
+from routes.forward import forward
+from routes.operations import operations
 from routes.sessions import sessions
 
-BLUEPRINTS = (accounts, emails, sessions)
+BLUEPRINTS = (accounts, emails, forward, operations, sessions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Tuple, cast
+from typing import Any, Dict, List, Optional, Tuple, cast
 from urllib.parse import parse_qsl
 
 from flask import Response, current_app, g, request
@@ -50,11 +50,15 @@ def session_id() -> str:
     own code can set it. Two session cookies are none: which of them a planted
     one would shadow depends on the parser (Werkzeug CVE-2023-23934).
     """
+    token = bearer()
+    return the_cookie(session_cookie_name()) if token is None else token
+
+
+def bearer() -> Optional[str]:
+    """Return the token of `Authorization: Bearer`, None without one."""
     scheme, _, token = request.headers.get(
         "Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip()
-    return the_cookie(session_cookie_name())
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def the_cookie(name: str) -> str:
@@ -155,7 +159,8 @@ def _body() -> bytes:
     """Read the body, but no more of it than any route needs.
 
     The length is counted here because a chunked body does not declare it,
-    and because old Flask does not hold JSON to its own limit.
+    and because old Flask does not hold JSON to its own limit. How slowly it
+    comes is up to a proxy in front (docs/security.md#slow-senders).
     """
     body = bytearray()
     try:

@@ -7,7 +7,9 @@ whose behalf, and how much is said.
 from __future__ import annotations
 
 import re
+import time
 import uuid
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Dict, Optional, Union
 
@@ -42,15 +44,34 @@ SAFE_METHODS = ("GET", "HEAD")
 LOOPBACK_HOST = re.compile(
     r"(localhost|127\.0\.0\.1|\[::1\]|0\.0\.0\.0)(:[0-9]{1,5})?\Z", re.I)
 HOST = re.compile(r"([a-z0-9.-]+)(?::[0-9]{1,5})?\Z")
+# What stands in Host when a machine is called by number, as health checks do.
+# No page can have a browser say so under a name of its own (DNS rebinding).
+NUMBERED = re.compile(r"(localhost|[0-9]{1,3}(\.[0-9]{1,3}){3}|"
+                      r"\[[0-9a-f:.]+\])(:[0-9]{1,5})?\Z")
+# Those who may be on our own network: this machine, private addresses.
+NEIGHBOURS = tuple(ip_network(each) for each in (
+    "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
+    "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10"))
+# The routes for whoever runs the service.
+OPERATIONS = "operations"
+# All that we answer; another one is a word of the client's.
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE"))
 FORWARDED = re.compile(r"(Forwarded|Via|X-Real-Ip|X-Forwarded-.*)\Z", re.I)
 
 
 def guard(app: Flask) -> None:
     """Put these checks and headers around every route of an app."""
-    for check in (name_caller, refuse_strangers, refuse_other_hosts,
-                  refuse_other_sites, refuse_large_bodies):
+    for check in (start_clock, name_caller, refuse_strangers,
+                  refuse_other_hosts, refuse_other_sites,
+                  refuse_large_bodies):
         app.before_request(check)
     app.after_request(add_headers)
+    app.after_request(stop_clock)
+
+
+def start_clock() -> None:
+    """Remember when the request came."""
+    g.came_at = time.perf_counter()
 
 
 def name_caller() -> None:
@@ -114,19 +135,38 @@ def refuse_strangers() -> None:
     peer = _parsed(request.remote_addr or "")
     if peer is None or not peer.is_loopback \
             or not LOOPBACK_HOST.match(request.host) \
-            or any(FORWARDED.match(name) for name, _ in request.headers):
+            or came_by_proxy():
         raise DevelopmentOnly()
+
+
+def came_by_proxy() -> bool:
+    """Tell whether somebody passed this request on, or says so."""
+    return any(FORWARDED.match(name) for name, _ in request.headers)
+
+
+def is_neighbour() -> bool:
+    """Tell whether somebody on this machine or network asks us directly.
+
+    Behind a proxy on this machine every visitor has a loopback address, so
+    what was passed on is nobody's here (docs/security.md#metrics).
+    """
+    peer = _parsed(request.remote_addr or "")
+    return peer is not None and not came_by_proxy() and any(
+        peer in each for each in NEIGHBOURS)
 
 
 def refuse_other_hosts() -> None:
     """Answer in production under our own names only.
 
     Links never depend on it, but a name that somebody else points at us is
-    no way to be reached (docs/security.md#hosts).
+    no way to be reached (docs/security.md#hosts). Health checks have no name
+    for us, only a number.
     """
-    settings = service().settings
+    settings, host = service().settings, request.host.lower()
+    if request.blueprint == OPERATIONS and NUMBERED.match(host):
+        return
     if settings.production:
-        match = HOST.match(request.host.lower())
+        match = HOST.match(host)
         if match is None or match.group(1) not in settings.hosts:
             raise UnknownHost()
 
@@ -166,6 +206,25 @@ def add_headers(response: Response) -> Response:
     response.headers.update(headers_of(service().settings.production))
     response.headers["X-Request-ID"] = g.request_id
     return response
+
+
+def stop_clock(response: Response) -> Response:
+    """Note how long the answer took, and of which route it is.
+
+    By the route's rule and never by the path, of which there is no end, and
+    which may hold what is nobody's business.
+    """
+    rule = request.url_rule.rule if request.url_rule else "none"
+    method = request.method if request.method in METHODS else "other"
+    service().measure_request(as_written(rule), method, response.status_code,
+                              time.perf_counter() - g.came_at)
+    return response
+
+
+@lru_cache(maxsize=None)
+def as_written(rule: str) -> str:
+    """Return a rule as the README writes it: `<int:id>` as `<id>`."""
+    return re.sub(r"<\w+(\([^)]*\))?:", "<", rule)
 
 
 def headers_of(production: bool) -> Dict[str, str]:

@@ -16,6 +16,7 @@ from auth import Auth
 from db import DB
 from logs import JsonLines
 from settings import Settings
+from tests.databases import fresh_url
 from tests.helpers import (
     EMAIL, ORIGIN, PRODUCTION, STRONG, Clock, Mailbox, Server, Visitor)
 
@@ -33,15 +34,15 @@ def clock() -> Clock:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """The development mode on a fresh file, with cheap hashes."""
-    return Settings(database_url="sqlite:///{}".format(tmp_path / "test.db"),
-                    bcrypt_cost=4)
+    """The development mode on a fresh database, with cheap hashes."""
+    return Settings(database_url=fresh_url(tmp_path), bcrypt_cost=4)
 
 
 @pytest.fixture
 def db(settings: Settings) -> Iterator[DB]:
-    """A store on a fresh file."""
-    store = DB(settings.database_url)
+    """A store on a fresh database."""
+    # As many threads as a test may ask for, each with a connection.
+    store = DB(settings.database_url, threads=200)
     yield store
     store.close()
 

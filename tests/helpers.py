@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import http.client
-import itertools
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +18,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from mail.transports import Mailer, Send
+from tests.databases import url_in
+from tests.machine import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 EMAIL, PASSWORD = "bob@me.com", "mySuperPwd"
@@ -38,9 +38,6 @@ NO_TOKENS: Tuple[Any, ...] = (
     STRANGE_TOKEN.upper(), STRANGE_TOKEN + "\n", STRANGE_TOKEN + "\0",
     STRANGE_TOKEN.replace("1", "\u0661"), STRANGE_TOKEN[:-1], "null", "None",
     "\ud800", "' OR '1'='1")
-
-# Each run counts from a place of its own, so that two can go side by side.
-_PORTS = itertools.count(10000 + os.getpid() % 200 * 100)
 
 
 class Clock:
@@ -185,25 +182,33 @@ class Answer:
 class Server:
     """A real `python3 app.py` in a process of its own, on a free port."""
 
+    # Where it is reached, what is started, in front of what, and where; by
+    # default in the folder of the database.
+    address = "127.0.0.1"
+    within: Tuple[str, ...] = ()
+    command: Tuple[str, ...] = (sys.executable, str(ROOT / "app.py"))
+    home: Optional[Path] = None
+
     def __init__(self, folder: Path, **environ: str) -> None:
         """Start it on the database of this folder; return once it answers.
 
         Servers of one folder share the database. Warnings are errors.
         """
         self.port = free_port()
-        self.url = "http://127.0.0.1:{}".format(self.port)
+        self.url = "http://{}:{}".format(self.address, self.port)
         self._log = folder / "server-{}.log".format(self.port)
         settings = dict(
             PORT=str(self.port), BCRYPT_COST="4", PYTHONWARNINGS="error",
-            DATABASE_URL="sqlite:///{}".format(folder / "server.db"))
+            DATABASE_URL=url_in(folder))
         settings.update(environ)
         started = time.monotonic()
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, str(ROOT / "app.py")], stdout=log,
-                stderr=log, env=dict(os.environ, **settings), cwd=str(folder))
+            self.process = subprocess.Popen(
+                self.within + self.command, stdout=log, stderr=log,
+                env=dict(os.environ, **settings),
+                cwd=str(self.home or folder))
         while not self._answers():
-            assert self._process.poll() is None, self.log()
+            assert self.process.poll() is None, self.log()
             assert time.monotonic() < started + 30, self.log()
             time.sleep(0.01)
         self.start_seconds = time.monotonic() - started
@@ -217,7 +222,7 @@ class Server:
         sent = {"Content-Type": "application/x-www-form-urlencoded"}
         sent.update(headers or {})
         connection = http.client.HTTPConnection(
-            "127.0.0.1", self.port, timeout=60)
+            self.address, self.port, timeout=60)
         try:
             connection.request(method, path, urlencode(data), sent)
             return Answer(connection.getresponse())
@@ -230,13 +235,21 @@ class Server:
 
     def kill(self) -> None:
         """End it at once, in the middle of whatever it does (kill -9)."""
-        self._process.kill()
-        self._process.wait()
+        self.process.kill()
+        self.process.wait()
+
+    def tell(self, number: int) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def ends(self) -> int:
+        """Wait until it has ended, and return its exit code."""
+        return self.process.wait(60)
 
     def stop(self) -> None:
         """Ask it to end, and wait until it did."""
-        self._process.terminate()
-        self._process.wait()
+        self.process.terminate()
+        self.ends()
 
     def _answers(self) -> bool:
         """Tell whether it serves; an open port alone does not say so."""
@@ -246,20 +259,12 @@ class Server:
             return False
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on and nobody else will be given.
+class Gunicorn(Server):
+    """The production server, as `make serve` starts it."""
 
-    Below the range from which the system takes the ports of clients, or a
-    crowd of them could be given this one before the server is.
-    """
-    for port in _PORTS:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-    raise AssertionError("ports never end")
+    command = (sys.executable, "-m", "gunicorn", "-c",
+               "deploy/gunicorn.conf.py", "app:app")
+    home = ROOT
 
 
 def all_at_once(calls: List[Callable[[], Any]]) -> List[Any]:

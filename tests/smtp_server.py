@@ -26,7 +26,7 @@ from typing import (
 
 from aiosmtpd.smtp import SMTP, AuthResult
 
-from tests.helpers import free_port
+from tests.machine import free_port
 
 HERE = "127.0.0.1"
 # What the server thinks of its clients is not what a test looks at.

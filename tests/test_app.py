@@ -2,9 +2,11 @@
 """The web face beyond the card: cookies, the guard, errors, headers."""
 from __future__ import annotations
 
+import io
 import logging
 import socket
 import threading
+from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
@@ -12,14 +14,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.serving import BaseWSGIServer
 
-from app import REMARKABLE, STATUS, create_app, index, listen
+from app import REMARKABLE, STATUS, Chunks, create_app, index, listen
 from audit import Caller
 from auth import Auth
 from db import DB
-from errors import AuthError, CrossSite, EmailTaken, Unavailable
+from errors import (
+    AuthError, CrossSite, EmailTaken, NotMigrated, Unavailable)
 from settings import Settings
 from tests.helpers import (
-    EMAIL, PASSWORD, STRANGE_TOKEN, Clock, Visitor, assert_error,
+    EMAIL, PASSWORD, STRANGE_TOKEN, Clock, Server, Visitor, assert_error,
     session_cookie)
 
 ROUTES = [
@@ -401,7 +404,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("error, status", [
         (error, status) for error, status in STATUS.items()
-        if error is not EmailTaken])
+        if error not in (EmailTaken, NotMigrated)])
     def test_each_refusal_has_its_status(
             self, tool: FlaskClient, auth: Auth, error: Any, status: int,
             monkeypatch: pytest.MonkeyPatch) -> None:
@@ -582,3 +585,48 @@ class TestListen:
         assert b"Content-Type: application/json" in head
         assert b"Cache-Control: no-store" in head
         assert body == b'{"message":"the request is not valid HTTP"}\n'
+
+
+class TestChunks:
+    """A chunked body at Flask's own server."""
+
+    @pytest.mark.parametrize("sent, read", [
+        (b"3\r\nabc\r\n0\r\n\r\n", b"abc"),
+        (b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", b"abcde"),
+        (b"0\r\n\r\n", b"")])
+    def test_is_what_was_sent(self, sent: bytes, read: bytes) -> None:
+        """However many chunks it came in."""
+        assert Chunks(io.BytesIO(sent)).read(100) == read
+
+    def test_fills_no_more_than_is_asked_for(self) -> None:
+        """The rest comes with the next look."""
+        body = Chunks(io.BytesIO(b"6\r\nabcdef\r\n0\r\n\r\n"))
+        assert [body.read(4), body.read(4), body.read(4)] == [
+            b"abcd", b"ef", b""]
+
+    @pytest.mark.parametrize("sent", [
+        b"ffffffff\r\nabc", b"5\r\nabc", b"3\r\nabc\r\nffff\r\nde",
+        b"64\r\n" + b"x" * 99])
+    def test_that_breaks_off_is_no_body(self, sent: bytes) -> None:
+        """Least of all with somebody else's memory at its end."""
+        with pytest.raises(OSError):
+            Chunks(io.BytesIO(sent)).read(16385)
+
+    def test_is_read_by_the_server(self, tmp_path: Path) -> None:
+        """A hundred bodies that break off change nothing, and crash it not."""
+        server = Server(tmp_path)
+        try:
+            for _ in range(100):
+                with socket.create_connection(
+                        ("127.0.0.1", server.port), timeout=10) as raw:
+                    raw.sendall(
+                        b"POST /users HTTP/1.1\r\nHost: localhost\r\n"
+                        b"Content-Type: application/x-www-form-urlencoded\r\n"
+                        b"Transfer-Encoding: chunked\r\n\r\n"
+                        b"ffffffff\r\npassword=pw&email=bob@me.com")
+                    raw.shutdown(socket.SHUT_WR)
+                    answer = b"".join(iter(lambda: raw.recv(4096), b""))
+                assert answer.startswith(b"HTTP/1.1 400 "), answer
+                assert b"the body ended early" in answer
+        finally:
+            server.stop()

@@ -16,7 +16,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from app import create_app
-from audit import LEVELS, Caller, Fact, Trail
+from audit import LEVELS, TERMINAL, Caller, Fact, Trail
 from auth import Auth
 from credentials import passwords
 from db import DB
@@ -52,6 +52,7 @@ class Scene:
             for user_id in (BOB_ID, EVE_ID):
                 db.change(Account, {"user_id": user_id}, verified_at=at)
             record(Fact.RESET_REQUESTED)
+        self.admin = safe.acting_for(TERMINAL).admin
         self.bob = Visitor(create_app(safe).test_client(), ORIGIN, HOME)
         self.bob.logs_in(EMAIL, STRONG)
 
@@ -69,6 +70,11 @@ class Scene:
         """Verify the address of Joe."""
         self.bob.asks("POST", "/verify_email", email=JOE)
         self.verifies(JOE)
+
+    def enables(self) -> None:
+        """Let Bob in again, who was kept out by another hand."""
+        self.safe.acting_for(CALLER).admin.disable(EMAIL)
+        self.admin.enable(EMAIL)
 
     def moves(self) -> None:
         """Take another address, and confirm it."""
@@ -124,6 +130,25 @@ CASES = [
     # Nothing is left of a user but a line.
     Case(Fact.ACCOUNT_DELETED, lambda scene: scene.asks(
         "DELETE", "/profile", password=STRONG), BOB_ID, kept=False),
+    # What is done by terminal says so, and comes from no network.
+    Case(Fact.ACCOUNT_DISABLED, lambda scene: scene.admin.disable(EMAIL),
+         BOB_ID, detail="by terminal", by_us=True),
+    Case(Fact.ACCOUNT_ENABLED, Scene.enables, BOB_ID, detail="by terminal",
+         by_us=True),
+    Case(Fact.ACCOUNTS_IMPORTED, lambda scene: scene.admin.import_people(
+        [scene.admin.person({"email": NEW})]), detail="1 users, by terminal",
+        by_us=True),
+    Case(Fact.ACCOUNTS_EXPORTED, lambda scene: list(
+        scene.admin.export_people()), detail="without hashes, by terminal",
+        by_us=True),
+    Case(Fact.ACCOUNT_DELETED, lambda scene: scene.admin.delete(EMAIL),
+         BOB_ID, detail="by terminal", kept=False, by_us=True),
+    Case(Fact.RESET_REQUESTED, lambda scene: scene.admin.request_reset(
+        EMAIL), BOB_ID, detail="by terminal", by_us=True),
+    Case(Fact.SESSION_ENDED, lambda scene: scene.admin.end_sessions(EMAIL),
+         BOB_ID, detail="by terminal", by_us=True),
+    Case(Fact.EMAIL_VERIFIED, lambda scene: scene.admin.vouch(JOE), JOE_ID,
+         detail="by terminal", by_us=True),
     Case(Fact.LOGIN_REFUSED, lambda scene: scene.asks(
         "POST", "/sessions", email=EMAIL, password=WRONG), BOB_ID),
     Case(Fact.LOGIN_REFUSED, lambda scene: scene.asks(

@@ -13,10 +13,9 @@ import json
 import logging
 import random
 import re
-import sqlite3
 import uuid
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Counter as Count, Dict, Iterator, List, Set
 from urllib.parse import quote
@@ -33,6 +32,7 @@ from db import DB
 from logs import JsonLines
 from models import Entry
 from settings import Rate, Settings
+from tests.databases import KIND, run, sqlite_only, stored_bytes, url_in
 from tests.helpers import (
     ORIGIN, PRODUCTION, Clock, Mailbox, cookies_of, link_token)
 from user import User
@@ -188,8 +188,7 @@ class World:
             "reprs": "".join(
                 "{0!r} {0}\n".format(each)
                 for each in self.db.find_all(User) + [self.settings]).encode(),
-            "database": b"".join(each.read_bytes() for each
-                                 in sorted(self.folder.iterdir()))}
+            "database": stored_bytes(self.settings.database_url)}
 
 
 def log_access(person: Person, method: str, path: str, status: int) -> None:
@@ -210,7 +209,7 @@ def settings_of(folder: Path, canaries: Canaries) -> Settings:
         PRODUCTION, pepper=canaries.short() + "x" * 32,
         mail_url="smtps://user:{}@mail.example.com".format(canaries.short()))
     return Settings(
-        database_url="sqlite:///{}".format(folder / "canaries.db"),
+        database_url=url_in(folder, "canaries"),
         bcrypt_cost=4, register_network_limit=Rate(1000, 1),
         mail_network_limit=Rate(1000, 1), mail_address_limit=Rate(1000, 1),
         **changes)
@@ -442,20 +441,27 @@ def make_mistake(world: World) -> None:
 
 def query(world: World, *statements: str) -> None:
     """Change the database behind the back of the service."""
-    url = str(world.folder / "canaries.db")
-    with closing(sqlite3.connect(url, isolation_level=None)) as database:
-        for each in statements:
-            database.execute(each)
+    run(world.settings.database_url, *statements)
+
+
+# How a table is made to refuse a row, and to take it again.
+RULES = {
+    "sqlite": ("CREATE TRIGGER rule BEFORE {event} ON {table} BEGIN "
+               "SELECT RAISE(ABORT, 'made up'); END", "DROP TRIGGER rule"),
+    "postgresql": (
+        "ALTER TABLE {table} ADD CONSTRAINT rule CHECK (false) NOT VALID",
+        "ALTER TABLE {table} DROP CONSTRAINT rule")}
 
 
 def break_rule(world: World) -> None:
     """Let the store refuse a row, so that the statement is in a traceback."""
     person = world.someone()
-    table = world.chance.choice(["INSERT ON sessions", "UPDATE ON users"])
-    query(world, "CREATE TRIGGER rule BEFORE {} BEGIN "
-                 "SELECT RAISE(ABORT, 'made up'); END".format(table))
+    event, table = world.chance.choice([
+        ("INSERT", "sessions"), ("UPDATE", "users")])
+    forbid, allow = RULES[KIND]
+    query(world, forbid.format(event=event, table=table))
     sign_in_as(world, person)
-    query(world, "DROP TRIGGER rule")
+    query(world, allow.format(table=table))
 
 
 def lose_table(world: World) -> None:
@@ -532,6 +538,7 @@ class TestCanaries:
         """It is searched in a form in which something would be found."""
         assert len(world.canaries.stand_ins_in(places["database"])) > PEOPLE
 
+    @sqlite_only
     def test_write_ahead_log_was_searched(self, world: World) -> None:
         """Where the newest rows are, and deleted ones as well."""
         sizes = {each.name: each.stat().st_size
@@ -552,7 +559,9 @@ class TestCanaries:
         """The store did fail while it held what stands for a secret."""
         for statement in (b"INSERT INTO sessions", b"UPDATE users"):
             assert statement in places["tracebacks"]
-        assert b"no such table: sessions" in places["log"]
+        assert {"sqlite": b"no such table: sessions",
+                "postgresql": b'relation \\"sessions\\" does not exist'}[
+                    KIND] in places["log"]
 
 
 # -- The search finds what there is
@@ -631,13 +640,13 @@ class TestSearch:
     def test_finds_what_was_planted(
             self, small_world: World, place: str,
             plant: Callable[[World, str], None], secret: str) -> None:
-        """A password and a token; nothing else was there before."""
+        """A password and a token, which were not there before."""
         small_world.canaries.keep(secret)
-        for planted in (set(), {secret.encode()}):
+        for planted in (False, True):
             if planted:
                 plant(small_world, secret)
-            assert small_world.canaries.secrets_in(
-                small_world.places()[place]) == planted
+            assert (secret.encode() in small_world.canaries.secrets_in(
+                small_world.places()[place])) is planted
 
     def test_finds_what_a_user_shows(
             self, small_world: World,

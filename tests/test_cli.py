@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import signal
 import smtplib
@@ -16,7 +17,6 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 import pytest
 from click.testing import Result
 
-import cli
 import mail.outbox
 import mail.sender
 from app import create_app
@@ -32,6 +32,8 @@ from settings import DAY, BadSettings, Settings
 from tests.helpers import EMAIL, PRODUCTION, ROOT, Clock, Mailbox
 from tests.smtp_server import SmtpServer
 
+# By `import cli.mail` one would get the group of that name.
+MAIL = importlib.import_module("cli.mail")
 SECRETS = dict(
     mail_url="smtps://postmaster:hunter2@mail.example.com",
     pepper="canary-pepper-" * 3, pepper_old=("canary-older-" * 3,))
@@ -133,8 +135,9 @@ class TestDoctor:
         """With MAIL_IN_SERVER=0 it is easy to forget the sender."""
         clock.advance(seconds)
         result = run(safe, "doctor")
-        assert ("5 mails are due and nobody sends them: `python3 app.py` "
-                "does, if MAIL_IN_SERVER is 1, and `flask mail send --watch`."
+        assert ("5 mails are due and nobody sends them: `make serve` and "
+                "`make run` do, if MAIL_IN_SERVER is 1, and `flask mail send "
+                "--watch`."
                 in result.output) == warned
         assert result.exit_code == int(warned)
 
@@ -311,7 +314,7 @@ class TestMailSend:
             monkeypatch: pytest.MonkeyPatch) -> None:
         """Lines of JSON in production; what failed is to be read there."""
         asked: List[bool] = []
-        monkeypatch.setattr(cli, "configure", asked.append)
+        monkeypatch.setattr(MAIL, "configure", asked.append)
         run(safe, "mail", "send")
         run(auth, "mail", "send")
         assert asked == [True, False]
@@ -323,10 +326,11 @@ class TestMailSend:
         swept: List[str] = []
 
         class Watch(Sender):
-            """A sender that is stopped after some rounds."""
+            """A sender that ends its process after some rounds."""
 
             def __init__(self, deliver: Callable[[], int],
-                         sweep: Callable[[], None]) -> None:
+                         sweep: Callable[[], object],
+                         release: Callable[[float], int]) -> None:
                 """Count the rounds of this one."""
                 self.rounds = 0
 
@@ -337,11 +341,12 @@ class TestMailSend:
                         assert len(mailbox.mails) == 5
                         safe.request_reset(crowd[0])
                     if self.rounds == 6:
-                        self.stop()
+                        os.kill(os.getpid(), signal.SIGTERM)
                     return deliver()
-                super().__init__(some_rounds, lambda: swept.append("once"))
-                assert sweep == safe.sweep
-        monkeypatch.setattr(cli, "Sender", Watch)
+                super().__init__(
+                    some_rounds, lambda: swept.append("once"), release)
+                assert (sweep, release) == (safe.sweep, safe.release_mail)
+        monkeypatch.setattr(MAIL, "Sender", Watch)
         result = run(safe, "mail", "send", "--watch")
         assert result.exit_code == 0, result.output
         assert [email for email, _ in mailbox.mails] == crowd + crowd[:1]
@@ -385,12 +390,13 @@ class TestStartSender:
             def start(self) -> None:
                 """Note that it was."""
                 started.append(self.work)
-        monkeypatch.setattr(cli, "Sender", Noted)
+        monkeypatch.setattr(MAIL, "Sender", Noted)
         safe = Auth(db, dataclasses.replace(
             safe_settings, mail_in_server=inside))
         start_sender(safe)
         assert started == (
-            [(safe.deliver_mail, safe.sweep)] if inside else [])
+            [(safe.deliver_mail, safe.sweep, safe.release_mail)]
+            if inside else [])
 
 
 class TestRefusal:
@@ -458,9 +464,9 @@ class Process:
             assert time.monotonic() < deadline, self.printed()
             time.sleep(0.01)
 
-    def interrupt(self) -> None:
-        """Press Ctrl+C, as people do."""
-        self._process.send_signal(signal.SIGINT)
+    def tell(self, number: int) -> None:
+        """Send a signal: press Ctrl+C, or be a supervisor."""
+        self._process.send_signal(number)
 
     def ends(self) -> int:
         """Wait until it has ended, without a traceback; return its code."""
@@ -512,7 +518,9 @@ class TestProcess:
         assert "PEPPER_FILE names a file that cannot be read" in printed
         assert "\nPORT must be a whole number" in printed
 
-    def test_watch_sends_until_ctrl_c(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_watch_sends_until_it_is_told_to_end(
+            self, tmp_path: Path, number: int) -> None:
         """And leaves without a traceback."""
         url = "sqlite:///{}".format(tmp_path / "watch.db")
         store = DB(url)
@@ -524,8 +532,8 @@ class TestProcess:
             with Process(tmp_path, "mail", "send", "--watch",
                          MAIL_URL=server.url, **environ) as process:
                 process.prints('"fact": "mail.sent"')
-                process.interrupt()
-                assert process.ends() == 1  # as click has it
+                process.tell(number)
+                assert process.ends() == 0
             assert len(server.to(EMAIL)) == 1
 
 

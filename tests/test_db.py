@@ -6,8 +6,9 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Dict, Iterator, List
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -15,6 +16,8 @@ from sqlalchemy.exc import IntegrityError
 from db import DB
 from errors import EmailTaken, Unavailable
 from models import Account, Attempt, MailToken, Session
+from settings import Settings
+from tests.databases import KIND, connect, sqlite_only
 from tests.helpers import EMAIL, ROOT, all_at_once
 from user import User
 
@@ -28,14 +31,19 @@ def session_of(user: User, digest: str) -> Session:
 
 
 @pytest.fixture
-def file(db: DB, tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """The file behind the store, as another program sees it."""
+def outside(db: DB, settings: Settings) -> Iterator[Any]:
+    """A connection to the database behind the store, as another program's.
+
+    It waits for nobody.
+    """
     db.find(User, id=0)
-    connection = sqlite3.connect(str(tmp_path / "test.db"), timeout=0)
-    yield connection
-    connection.close()
+    with closing(connect(settings.database_url)) as connection:
+        if KIND == "sqlite":
+            connection.execute("PRAGMA busy_timeout=0")
+        yield connection
 
 
+@sqlite_only
 class TestFile:
     """The SQLite file."""
 
@@ -52,15 +60,15 @@ class TestFile:
         assert modes == {"test.db": 0o600, "test.db-wal": 0o600,
                          "test.db-shm": 0o600}
 
-    def test_keeps_a_write_ahead_log(self, file: sqlite3.Connection) -> None:
+    def test_keeps_a_write_ahead_log(self, outside: Any) -> None:
         """Readers never wait for a writer."""
-        assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert outside.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
     def test_a_file_of_another_mode_is_switched(
-            self, file: sqlite3.Connection, db: DB, tmp_path: Path) -> None:
+            self, outside: Any, db: DB, tmp_path: Path) -> None:
         """A restored copy may have come without its log."""
         db.close()
-        file.execute("PRAGMA journal_mode=DELETE")
+        outside.execute("PRAGMA journal_mode=DELETE")
         again = DB("sqlite:///{}".format(tmp_path / "test.db"))
         again.find(User, id=0)
         again.close()
@@ -93,16 +101,6 @@ class TestFile:
                 tmp_path / "script.db")), universal_newlines=True)
         assert (ended.returncode, ended.stderr) == (0, "")
 
-    def test_missing_tables_are_made_and_rows_kept(
-            self, file: sqlite3.Connection, db: DB, tmp_path: Path) -> None:
-        """An interrupted first start is finished by the next."""
-        db.add_user(EMAIL, HASH)
-        file.execute("DROP TABLE mail_tokens")
-        again = DB("sqlite:///{}".format(tmp_path / "test.db"))
-        assert again.find(MailToken, digest="x") is None
-        assert again.find_user_by(email=EMAIL).id == 1
-        again.close()
-
 
 class TestAddUser:
     """A new user."""
@@ -120,14 +118,14 @@ class TestAddUser:
         assert db.add_user("Bob@ME.com", HASH).email == EMAIL
 
     def test_taken_address_leaves_nothing(
-            self, db: DB, file: sqlite3.Connection) -> None:
+            self, db: DB, outside: Any) -> None:
         """No second user and no account without one."""
         db.add_user(EMAIL, HASH)
         with pytest.raises(EmailTaken):
             db.add_user("BOB@me.com", HASH)
-        assert file.execute("SELECT (SELECT count(*) FROM users), "
-                            "(SELECT count(*) FROM accounts)"
-                            ).fetchone() == (1, 1)
+        found = outside.execute("SELECT (SELECT count(*) FROM users), "
+                                "(SELECT count(*) FROM accounts)").fetchone()
+        assert found == (1, 1)
 
     def test_many_at_once_are_one(self, db: DB) -> None:
         """The constraint decides."""
@@ -228,20 +226,21 @@ class TestTransaction:
             assert db.find_user_by(id=user.id).session_id == "x"
 
     def test_is_not_seen_from_outside_before_its_end(
-            self, db: DB, file: sqlite3.Connection) -> None:
+            self, db: DB, outside: Any) -> None:
         """Readers see the state before, without waiting."""
         with db.transaction():
             db.add_user(EMAIL, HASH)
-            assert file.execute(
+            assert outside.execute(
                 "SELECT count(*) FROM users").fetchone() == (0,)
-        assert file.execute("SELECT count(*) FROM users").fetchone() == (1,)
+        assert outside.execute("SELECT count(*) FROM users").fetchone() == (1,)
 
+    @sqlite_only
     def test_takes_the_write_lock_at_once(
-            self, db: DB, file: sqlite3.Connection) -> None:
+            self, db: DB, outside: Any) -> None:
         """One that reads first cannot fail at its first write."""
         with db.transaction():
             with pytest.raises(sqlite3.OperationalError, match="locked"):
-                file.execute("BEGIN IMMEDIATE")
+                outside.execute("BEGIN IMMEDIATE")
 
     def test_the_next_one_works_after_a_failure(self, db: DB) -> None:
         """A constraint violated by one request is not the next one's."""
@@ -273,6 +272,24 @@ class TestVocabulary:
         found = db.find_all(User, User.id > users[0].id, limit=2,
                             hashed_password=HASH)
         assert [each.email for each in found] == ["b", "c"]
+
+    def test_count_by_comparison(self, db: DB) -> None:
+        """How many there are, without any of them."""
+        for key, first_at in (("a", 1), ("b", 2), ("c", 3)):
+            db.add(Attempt(key=key, failures=1, first_at=first_at,
+                           blocked_until=0, expires_at=9))
+        assert db.count(Attempt) == 3
+        assert db.count(Attempt, Attempt.first_at < 3) == 2
+        assert db.count(Attempt, Attempt.first_at > 3) == 0
+
+    def test_least_by_comparison(self, db: DB) -> None:
+        """None where nothing matches."""
+        for key, first_at in (("a", 3), ("b", 2), ("c", 1)):
+            db.add(Attempt(key=key, failures=1, first_at=first_at,
+                           blocked_until=0, expires_at=9))
+        assert db.least(Attempt.first_at) == 1
+        assert db.least(Attempt.first_at, Attempt.first_at > 1) == 2
+        assert db.least(Attempt.first_at, Attempt.first_at > 3) is None
 
     def test_delete_by_comparison(self, db: DB) -> None:
         """What the comparison leaves out stays."""
@@ -335,6 +352,7 @@ class TestVocabulary:
 class TestUnavailable:
     """A store that cannot serve says so, and recovers."""
 
+    @sqlite_only
     def test_missing_folder(self, tmp_path: Path) -> None:
         """Until it is there."""
         store = DB("sqlite:///{}".format(tmp_path / "later" / "test.db"))
@@ -344,6 +362,7 @@ class TestUnavailable:
         assert store.add_user(EMAIL, HASH).id == 1
         store.close()
 
+    @sqlite_only
     def test_file_that_vanished(self, db: DB, tmp_path: Path) -> None:
         """Nothing is written to what is deleted, and it may come back."""
         db.add_user(EMAIL, HASH)
@@ -355,6 +374,7 @@ class TestUnavailable:
         (tmp_path / "away.db").rename(tmp_path / "test.db")
         assert db.find_user_by(email=EMAIL).id == 1
 
+    @sqlite_only
     def test_file_that_was_replaced(self, db: DB, tmp_path: Path) -> None:
         """Two files must not be mixed up: stop before restoring a copy."""
         db.add_user(EMAIL, HASH)
@@ -364,6 +384,7 @@ class TestUnavailable:
             db.find_user_by(email=EMAIL)
         assert (tmp_path / "test.db").stat().st_size == 0
 
+    @sqlite_only
     def test_not_a_database(self, tmp_path: Path) -> None:
         """Whatever the file is, it is not overwritten."""
         path = tmp_path / "test.db"
@@ -375,10 +396,101 @@ class TestUnavailable:
         assert path.read_bytes() == b"my diary, precious" * 100
 
     def test_the_cause_is_kept_without_its_parameters(
-            self, db: DB, file: sqlite3.Connection) -> None:
+            self, db: DB, outside: Any) -> None:
         """A hash or a digest must not reach a log through a traceback."""
-        file.execute("DROP TABLE sessions")
+        outside.execute("DROP TABLE sessions")
         with pytest.raises(Unavailable) as caught:
             db.find_session("precious")
         assert "sessions" in str(caught.value.__cause__)
         assert "precious" not in str(caught.value.__cause__)
+
+
+class TestAddUsers:
+    """Many at once, each with an account."""
+
+    @staticmethod
+    def person(email: str, **values: Any) -> Dict[str, Any]:
+        """Return somebody who is to be saved."""
+        return dict({"email": email, "hashed_password": "x", "created_at": 1,
+                     "verified_at": None, "disabled_at": 3,
+                     "password_changed_at": 4}, **values)
+
+    def test_saves_users_with_their_accounts(self, db: DB) -> None:
+        """In the order given; values that are no column are not looked at."""
+        sent = [self.person(each, more="y") for each in ("b", "a", "c")]
+        assert db.add_users(sent) == 3
+        found = db.find_accounts()
+        assert [user.email for user, _ in found] == ["b", "a", "c"]
+        assert [user.id for user, _ in found] == [1, 2, 3]
+        user, account = found[0]
+        assert (user.hashed_password, user.session_id) == ("x", None)
+        assert (account.user_id, account.created_at, account.verified_at,
+                account.disabled_at, account.password_changed_at) \
+            == (1, 1, None, 3, 4)
+
+    def test_leaves_who_is_there(self, db: DB) -> None:
+        """And of two with one address the second."""
+        db.add_user("b", "old", 7)
+        assert db.add_users([
+            self.person("a"), self.person("b"),
+            self.person("a", hashed_password="y"), self.person("c")]) == 2
+        assert [(user.email, user.hashed_password, account.created_at)
+                for user, account in db.find_accounts()] == [
+            ("b", "old", 7), ("a", "x", 1), ("c", "x", 1)]
+
+    def test_nobody(self, db: DB) -> None:
+        """None to save is no statement without rows."""
+        db.add_user("b", "old")
+        assert db.add_users([]) == db.add_users([self.person("b")]) == 0
+
+    def test_is_whole_or_not(
+            self, db: DB, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One whose address is taken in this moment undoes all of them.
+
+        Whoever looks first and finds nobody is overtaken.
+        """
+        db.add_user("b", "old")
+        monkeypatch.setattr("db._ids_of", lambda *_: {})
+        with pytest.raises(EmailTaken):
+            db.add_users([self.person("a"), self.person("b")])
+        assert [user.email for user, _ in db.find_accounts()] == ["b"]
+
+
+class TestFindAccounts:
+    """Users beside what else is known of them."""
+
+    def test_matches_columns_of_both(self, db: DB) -> None:
+        """By id, and no more than asked for."""
+        for number, email in enumerate(("c", "b", "a")):
+            db.add_user(email, "x", number)
+        assert [user.email for user, account in db.find_accounts(
+            Account.created_at > 0, User.email != "x")] == ["b", "a"]
+        assert [user.id for user, _ in db.find_accounts(limit=2)] == [1, 2]
+
+    def test_account_of_another_hand_is_blank(self, db: DB) -> None:
+        """It is known whose it would be."""
+        db.add(User(email="a", hashed_password="x"))
+        (user, account), = db.find_accounts()
+        assert account.user_id == user.id
+        assert not account.created_at and not account.disabled_at
+
+
+class TestFindLast:
+    """The newest rows."""
+
+    @pytest.mark.parametrize("count, ids", [
+        (1, [4]), (3, [2, 3, 4]), (9, [1, 2, 3, 4])])
+    def test_in_the_order_of_keys(
+            self, db: DB, count: int, ids: List[int]) -> None:
+        """However few there are."""
+        for email in "dcba":
+            db.add_user(email, "x")
+        assert [each.id for each in db.find_last(User, count)] == ids
+
+    def test_of_those_that_match(self, db: DB) -> None:
+        """By a comparison and by values."""
+        for email in "dcba":
+            db.add_user(email, "x")
+        assert [each.id for each in db.find_last(
+            User, 2, User.id < 4, hashed_password="x")] == [2, 3]
+        assert db.find_last(User, 2, hashed_password="y") == []

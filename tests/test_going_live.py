@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import (
@@ -25,8 +23,10 @@ from app import GREETING
 from credentials import tokens
 from credentials.passwords import pepper_id
 from settings import Rate
+from tests.databases import rows, stored_bytes, tables_of, url_in
 from tests.helpers import (
     EMAIL, ROOT, STRONG, STRONGER, Answer, Server, all_at_once, link_token)
+from tests.machine import wait_until
 from tests.smtp_server import SmtpServer
 from throttle import Lane, Window
 
@@ -106,24 +106,8 @@ class Browser:
 
 
 def query(folder: Path, sql: str) -> List[Tuple[Any, ...]]:
-    """Ask a folder's database something, without a way to change it."""
-    url = "file:{}?mode=ro".format(folder / "server.db")
-    with closing(sqlite3.connect(url, uri=True)) as database:
-        return database.execute(sql).fetchall()
-
-
-def stored_bytes(folder: Path) -> bytes:
-    """Return all that a folder's database is on the disk, -wal and -shm."""
-    return b"".join(each.read_bytes()
-                    for each in sorted(folder.glob("server.db*")))
-
-
-def wait_until(happened: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for something that another process does."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
+    """Ask a folder's database something, past the service."""
+    return rows(url_in(folder), sql)
 
 
 def is_sent(folder: Path) -> bool:
@@ -204,9 +188,9 @@ class Journey:
         self.open_account()
         self.use_two_devices()
         self.forget_password()
-        self.stored += stored_bytes(self.folder)
+        self.stored += stored_bytes(url_in(self.folder))
         self.leave()
-        self.stored += stored_bytes(self.folder)
+        self.stored += stored_bytes(url_in(self.folder))
         self.secrets |= self.phone.given | self.laptop.given
 
     def open_account(self) -> None:
@@ -330,12 +314,9 @@ class TestJourney:
 
     def test_no_other_table_is_left_out(self, journey: Journey) -> None:
         """A new one has to say here what a deletion leaves in it."""
-        tables = {name for name, in query(
-            journey.folder, "SELECT name FROM sqlite_master "
-                            "WHERE type = 'table'")}
-        assert tables == {
+        assert set(tables_of(url_in(journey.folder))) == {
             "users", "accounts", "sessions", "mail_tokens", "devices",
-            "outbox", "attempts", "audit", "sqlite_sequence"}
+            "outbox", "attempts", "audit", "alembic_version"}
 
     def test_journey_saw_every_kind_of_secret(
             self, journey: Journey) -> None:
@@ -652,8 +633,7 @@ def send_mail(folder: Path, mail: SmtpServer) -> str:
     """Run `flask mail send` as cron would, and return what it printed."""
     environ = dict(
         os.environ, MAIL_URL=mail.url, PYTHONWARNINGS="error",
-        FLASK_SKIP_DOTENV="1",
-        DATABASE_URL="sqlite:///{}".format(folder / "server.db"), **DEPLOYED)
+        FLASK_SKIP_DOTENV="1", DATABASE_URL=url_in(folder), **DEPLOYED)
     return subprocess.run(
         [sys.executable, "-m", "flask", "mail", "send"], cwd=str(ROOT),
         env=environ, stdout=subprocess.PIPE, universal_newlines=True,

@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
 
+from tests.databases import rows, sqlite_only, url_in
 from tests.helpers import (
     EMAIL, PASSWORD, Answer, Server, Visitor, all_at_once)
 
@@ -71,8 +72,7 @@ def assert_unavailable(status: int, headers: Any, body: bytes) -> None:
 
 def query(folder: Path, sql: str) -> List[Tuple[Any, ...]]:
     """Ask a folder's database something, past the service."""
-    with closing(sqlite3.connect(str(folder / "server.db"))) as database:
-        return database.execute(sql).fetchall()
+    return rows(url_in(folder), sql)
 
 
 class Client:
@@ -200,6 +200,7 @@ class TestKilledDuringRegistrations:
         assert query(aftermath.folder, """
             SELECT user_id FROM accounts EXCEPT SELECT id FROM users""") == []
 
+    @sqlite_only
     def test_database_is_whole(self, aftermath: Aftermath) -> None:
         """SQLite finds nothing to complain of in it."""
         assert query(aftermath.folder, "PRAGMA integrity_check") == [("ok",)]
@@ -282,6 +283,7 @@ def let_go_soon(other: sqlite3.Connection) -> None:
     other.rollback()
 
 
+@sqlite_only
 class TestLockedDatabase:
     """Another process does not let go of the database."""
 
@@ -335,6 +337,7 @@ class TestLockedDatabase:
         assert answer.status == 200
 
 
+@sqlite_only
 class TestMissingDatabase:
     """There is no database, and no place to make one."""
 
@@ -366,6 +369,7 @@ class TestMissingDatabase:
         assert sign_in(homeless).status == 200
 
 
+@sqlite_only
 class TestSpoiledDatabase:
     """The file is there, but it is no database."""
 
@@ -405,6 +409,7 @@ def no_space_after(path: Path) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@sqlite_only
 class TestNoSpace:
     """The disk takes no more; the service runs inside this process."""
 

@@ -13,11 +13,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Dict, List, Tuple, Type
 
+import click
 import pytest
 
 import errors
 from app import STATUS, create_app
 from auth import Auth
+from cli import COMMANDS
 from errors import AuthError
 from settings import Settings
 from tests.helpers import ROOT
@@ -100,7 +102,7 @@ def test_code_cites_every_security_decision_and_no_other() -> None:
     """A reader of the line that matters finds its reason."""
     sources = [path.read_text(encoding="utf-8") for path in ROOT.glob("*.py")]
     sources += [path.read_text(encoding="utf-8")
-                for room in ("credentials", "mail", "routes")
+                for room in ("cli", "credentials", "deploy", "mail", "routes")
                 for path in (ROOT / room).glob("*.py")]
     cited = re.findall(r"docs/security\.md#([a-z-]+)", "".join(sources))
     assert set(cited) == set(decisions())
@@ -113,6 +115,33 @@ def test_security_decisions_name_tests_that_exist() -> None:
     missing = [(name, word) for name, *words in shown for word in words
                if word not in page(name)]
     assert shown and missing == []
+
+
+# -- docs/commands.md
+
+def commands_of(auth: Auth) -> List[str]:
+    """Return every command of ours, as it is typed."""
+    ours = [each.name for each in COMMANDS]
+    found = [(name, command) for name, command in
+             create_app(auth).cli.commands.items() if name in ours]
+    return ["flask " + " ".join([name] + below) for name, command in found
+            for below in ([[each] for each in command.commands]
+                          if isinstance(command, click.Group) else [[]])]
+
+
+def test_page_of_commands_lists_every_one_and_no_other(auth: Auth) -> None:
+    """What can be done is not only found by who knows that it can."""
+    rows = re.findall(r"^\| `(flask [a-z ]+[a-z])[^`]*` \|",
+                      page("docs/commands.md"), re.M)
+    assert sorted(rows) == sorted(commands_of(auth))
+
+
+def test_page_of_commands_lists_every_field_of_an_import(
+        auth: Auth) -> None:
+    """Those that are kept, in their order."""
+    table = page("docs/commands.md").partition("| Field |")[2]
+    fields_shown = re.findall(r"^\| `([a-z_]+)` \|", table, re.M)
+    assert sorted(fields_shown) == sorted(auth.admin.person({"email": "a"}))
 
 
 # -- .env.example

@@ -7,15 +7,14 @@ pass none of these.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple
 
 import pytest
 
+from tests.databases import rows, url_in
 from tests.helpers import EMAIL, PASSWORD, Answer, Server, all_at_once
 
 CROWD, ROUNDS = 50, 20
@@ -64,11 +63,10 @@ def winner(answers: List[Answer], status: int = 200) -> int:
     return [answer.status for answer in answers].index(status)
 
 
-def rows(folder: Path, table: str) -> int:
+def count(folder: Path, table: str) -> int:
     """Count a table's rows in the database that the servers share."""
-    with closing(sqlite3.connect(str(folder / "server.db"))) as database:
-        found = database.execute("SELECT count(*) FROM " + table).fetchone()
-    return int(found[0])
+    (found,), = rows(url_in(folder), "SELECT count(*) FROM " + table)
+    return int(found)
 
 
 class TestRegistrations:
@@ -104,7 +102,8 @@ class TestRegistrations:
                                    tmp_path: Path) -> None:
         """One user and its account, and nothing of those who lost."""
         self.race(servers, 1)
-        assert (rows(tmp_path, "users"), rows(tmp_path, "accounts")) == (1, 1)
+        assert [count(tmp_path, each) for each in ("users", "accounts")] \
+            == [1, 1]
 
     def test_every_spelling_opens_the_one_account(
             self, servers: Servers) -> None:

@@ -12,13 +12,11 @@ import io
 import json
 import re
 import socket
-import sqlite3
 import threading
 import time
 from collections import Counter
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import (
     Any, Callable, Counter as Count, Dict, Iterator, List, Tuple)
 
@@ -34,6 +32,7 @@ from db import DB
 from errors import BadCredentials, CrossSite, InvalidInput
 from models import Account, MailToken, Outgoing, Session
 from settings import DAY, HOUR, Rate, Settings
+from tests.databases import KIND, run, stored_bytes
 from tests.helpers import (
     EMAIL, NO_TOKENS, ORIGIN, PRODUCTION, STRANGE_TOKEN, STRONG, STRONGER,
     Clock, Mailbox, Visitor, all_at_once, assert_error, cookies_of)
@@ -333,7 +332,10 @@ def test_09_limiter_race(everybody: None, new_guest: NewGuest,
     answers = all_at_once([
         partial(each.logs_in, EMAIL, WRONG) for each in strangers])
     statuses = [each.status_code for each in answers]
-    assert (statuses.count(401), statuses.count(429)) == (5, 195)
+    # PostgreSQL tells who would wait too long for the count to come back.
+    refused = statuses.count(429) + statuses.count(503)
+    assert (statuses.count(401), refused) == (5, 195)
+    assert KIND == "postgresql" or 503 not in statuses
     assert hashes == [4] * 5
     waits = [Backoff(5, 900, 10 ** 6).wait(each) for each in range(9999)]
     assert waits == sorted(waits) and waits[-1] == 900
@@ -680,9 +682,7 @@ def test_25_database_error_shows_its_row(
             answer = bob.browser.post("/users", base_url=ORIGIN, json=form)
             assert answer.status_code == 400
             assert "SQL" not in answer.get_data(as_text=True).upper()
-    path = safe_settings.database_url[len("sqlite:///"):]
-    with closing(sqlite3.connect(path)) as store:
-        store.execute("ALTER TABLE users RENAME TO gone")
+    run(safe_settings.database_url, "ALTER TABLE users RENAME TO gone")
     for answer in (bob.registers(NEW, STRONG), bob.logs_in(EMAIL, STRONG)):
         assert_error(answer, 503,
                      "the service is busy, try again in a moment")
@@ -711,7 +711,8 @@ def test_26_hash_is_readable(bob: Visitor, json_log: io.StringIO,
 
 
 def test_27_secret_in_the_log(
-        bob: Visitor, safe: Auth, mailbox: Mailbox, tmp_path: Path, db: DB,
+        bob: Visitor, safe: Auth, safe_settings: Settings, mailbox: Mailbox,
+        db: DB,
         monkeypatch: pytest.MonkeyPatch, json_log: io.StringIO) -> None:
     """Neither log nor database knows one (two-factor-auth CVE-2020-15105).
 
@@ -726,7 +727,7 @@ def test_27_secret_in_the_log(
     assert bob.logs_in(EMAIL, STRONGER).status_code == 500
     user = db.find(User, id=1)
     assert user is not None and user.hashed_password not in repr(user)
-    kept = b"".join(each.read_bytes() for each in tmp_path.iterdir())
+    kept = stored_bytes(safe_settings.database_url)
     assert b"bob@me.com" in kept and "Traceback" in json_log.getvalue()
     for secret in (WRONG, STRONG, STRONGER, STRANGE_TOKEN, token,
                    session_of(opened[1]), mailbox.token(NEW)):

@@ -22,7 +22,8 @@ KEY, OLD_KEY = "k" * 16 + "hush-hush" * 2, "o" * 16 + "hush-hush" * 2
 SECRETS = {
     "DATABASE_URL": "sqlite:////tmp/a.db", "PEPPER": KEY,
     "PEPPER_OLD": OLD_KEY + "," + KEY,
-    "MAIL_URL": "smtp://user:hush-hush@mail.example.com:587"}
+    "MAIL_URL": "smtp://user:hush-hush@mail.example.com:587",
+    "METRICS_TOKEN": KEY}
 every_secret = pytest.mark.parametrize("name", SECRETS)
 
 
@@ -75,6 +76,8 @@ class TestFromEnv:
          "http://a.example:443"),
         ("PUBLIC_URL", "HTTP://Auth.Example.com:8443/", "public_url",
          "http://auth.example.com:8443"),
+        ("SIGN_IN_PATH", "/account", "sign_in_path", "/account"),
+        ("SIGN_IN_PATH", "/a.b/~c_d-1/", "sign_in_path", "/a.b/~c_d-1/"),
         ("TRUSTED_HOSTS", "Auth.internal", "trusted_hosts",
          {"auth.internal"}),
         ("TRUSTED_HOSTS", "a.example , 10.0.0.1", "trusted_hosts",
@@ -118,7 +121,8 @@ class TestFromEnv:
          Rate(3, HOUR)),
         ("REGISTER_NETWORK_LIMIT", "3/2m", "register_network_limit",
          Rate(3, 120)),
-        ("AUDIT_LIFE", "365d", "audit_life", 365 * DAY)])
+        ("AUDIT_LIFE", "365d", "audit_life", 365 * DAY),
+        ("METRICS_TOKEN", "m" * 32, "metrics_token", "m" * 32)])
     def test_reads(self, name: str, text: str, field: str,
                    value: Any) -> None:
         """Each variable sets its own field."""
@@ -131,7 +135,7 @@ class TestFromEnv:
         {"DATABASE_URL": "sqlite:///:memory:"},
         {"DATABASE_URL": "sqlite:///file:x?mode=memory"},
         {"DATABASE_URL": "sqlite:///a.db?mode=memory&uri=true"},
-        {"DATABASE_URL": "postgresql://u:secret@db/x"},
+        {"DATABASE_URL": "mysql://u:secret@db/x"},
         {"PORT": "0"}, {"PORT": "65536"}, {"PORT": "x"}, {"PORT": "5000\n"},
         {"PORT": "\u0665\u0660\u0660\u0660"}, {"PORT": "-1"},
         {"BCRYPT_COST": "3"}, {"BCRYPT_COST": "17"},
@@ -145,12 +149,19 @@ class TestFromEnv:
         {"PUBLIC_URL": "https://a.example?x"},
         {"PUBLIC_URL": "https://a.example:x"},
         {"PUBLIC_URL": "https://a.example\n"},
+        {"SIGN_IN_PATH": "/"}, {"SIGN_IN_PATH": "account"},
+        {"SIGN_IN_PATH": "//evil.com"}, {"SIGN_IN_PATH": "/\\evil.com"},
+        {"SIGN_IN_PATH": "https://evil.com/"}, {"SIGN_IN_PATH": "/a b"},
+        {"SIGN_IN_PATH": "/a?next=b"}, {"SIGN_IN_PATH": "/a#b"},
+        {"SIGN_IN_PATH": "/a\n"}, {"SIGN_IN_PATH": "/%2f"},
         {"TRUSTED_HOSTS": "a.example:80"}, {"TRUSTED_HOSTS": "a b"},
         {"TRUSTED_HOSTS": "a.example,,b.example"}, {"TRUSTED_HOSTS": "*"},
         {"TRUSTED_HOSTS": "https://a.example"}, {"TRUSTED_HOSTS": ","},
         {"TRUSTED_PROXIES": "11"}, {"TRUSTED_PROXIES": "-1"},
         {"PEPPER": "p" * 31}, {"PEPPER_OLD": "p" * 31},
         {"PEPPER_OLD": "p" * 40 + ","}, {"PEPPER_OLD": "p" * 40 + ",short"},
+        {"METRICS_TOKEN": "m" * 31}, {"PROMETHEUS_MULTIPROC_DIR": "/nowhere"},
+        {"PROMETHEUS_MULTIPROC_DIR": __file__},
         {"PASSWORD_MIN": "7"}, {"PASSWORD_MIN": "65"},
         {"SESSIONS_PER_USER": "0"}, {"SESSIONS_PER_USER": "1001"},
         {"VERIFY_TOKEN_LIFE": "1 d"},
@@ -220,6 +231,14 @@ class TestFromEnv:
         assert not problems_of(
             LOGIN_FREE_FAILURES="10", LOGIN_MOST_FAILURES="10")
 
+    def test_takes_the_folder_of_workers(
+            self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """If they may write to it; root may always, so that is played."""
+        environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+        assert Settings.from_env(environ).metrics_folder == str(tmp_path)
+        monkeypatch.setattr("settings.os.access", lambda *_: False)
+        assert "may not write to" in problems_of(**environ)
+
     def test_takes_the_folder_of_your_own_mails(self, tmp_path: Path) -> None:
         """As soon as it is there."""
         folder = str(tmp_path)
@@ -235,7 +254,7 @@ class TestFromEnv:
         assert problems_of(MAIL_FROM=sender).startswith("MAIL_FROM ")
 
     @pytest.mark.parametrize("name, text", [
-        ("DATABASE_URL", "postgresql://u:hush@db/x"), ("PEPPER", "hush"),
+        ("DATABASE_URL", "mysql://u:hush@db/x"), ("PEPPER", "hush"),
         ("PEPPER_OLD", "hush," + KEY), ("PEPPER_OLD", KEY + ",hush"),
         ("MAIL_URL", "smtp://u:hush@mail.example.com/x"),
         ("MAIL_URL", "smtp://u:hu#sh@mail.example.com"),
@@ -447,7 +466,7 @@ class TestProduction:
         assert not problems_of(DATABASE_URL="sqlite:////no/where/b.db")
 
     @pytest.mark.parametrize("name, text", [
-        ("DATABASE_URL", "postgresql://db/x"), ("PUBLIC_URL", "x"),
+        ("DATABASE_URL", "mysql://db/x"), ("PUBLIC_URL", "x"),
         ("LANDING_URL", "x"), ("MAIL_URL", "x"), ("MAIL_FROM", "x"),
         ("BCRYPT_COST", "3"), ("MAIL_URL_FILE", "/nowhere")])
     def test_a_bad_value_is_complained_of_once(
@@ -575,7 +594,7 @@ class TestShown:
                                   ) -> None:
         """It is what a traceback and a careless log line show."""
         settings = Settings(
-            database_url="postgresql://u:hush@db/x", pepper="hush",
+            database_url="mysql://u:hush@db/x", pepper="hush",
             pepper_old=("hush",), mail_url="smtps://u:hush@mail.example.com")
         logging.warning("%s %r", settings, BadSettings(["x"], settings))
         assert "hush" not in caplog.text and "5000" in caplog.text

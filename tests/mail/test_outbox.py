@@ -7,6 +7,7 @@ import logging
 import smtplib
 import socket
 import ssl
+import threading
 from contextlib import contextmanager, suppress
 from typing import Any, Callable, Iterator, List, Optional, Tuple, Type
 
@@ -430,6 +431,117 @@ def failing(error: Exception) -> Callable[[], None]:
         """Fail as told before."""
         raise error
     return fail
+
+
+class TestRelease:
+    """The end of a sender that may be in the middle of a mail."""
+
+    def test_mail_that_was_begun_is_due_for_others_at_once(
+            self, safe: Auth, new_safe: Callable[..., Auth],
+            mailbox: Moody, user: User) -> None:
+        """Not after the lease, and its first sender makes no token for it."""
+        safe.request_reset(EMAIL)
+        theirs = Mailbox()
+        other = new_safe(theirs)
+        given_back: List[int] = []
+        mailbox.when_reached = lambda: given_back.append(safe.release_mail(0))
+        assert safe.deliver_mail() == 1
+        assert other.deliver_mail() == 1
+        assert given_back == [1]
+        assert (mailbox.mails, theirs.subjects(EMAIL)) == ([], [SET_PASSWORD])
+
+    def test_mail_that_arrives_after_all_is_sent(
+            self, safe: Auth, new_safe: Callable[..., Auth], db: DB,
+            mailbox: Moody, user: User) -> None:
+        """Nobody sends it again, once its sender has said so."""
+        safe.request_reset(EMAIL)
+        mailbox.when_offered = lambda: safe.release_mail(0)
+        safe.deliver_mail()
+        assert mailbox.recipients() == [EMAIL]
+        assert outbox(db) == []
+        assert new_safe().deliver_mail() == 0
+
+    def test_mails_that_were_not_begun_stay_due(
+            self, safe: Auth, new_safe: Callable[..., Auth],
+            mailbox: Moody, crowd: List[str], request_all: Request) -> None:
+        """The round ends after the mail that is on its way."""
+        request_all(crowd[:5])
+        mailbox.when_left = lambda: safe.release_mail(0)
+        assert safe.deliver_mail() == 1
+        assert safe.deliver_mail() == 0
+        assert new_safe().deliver_mail() == 4
+        assert sorted(mailbox.recipients()) == crowd[:5]
+
+    def test_waits_for_the_mail_that_is_on_its_way(
+            self, safe: Auth, mailbox: Moody, user: User) -> None:
+        """Then there is nothing to give back."""
+        safe.request_reset(EMAIL)
+        given_back: List[int] = []
+        enders = [threading.Thread(
+            target=lambda: given_back.append(safe.release_mail(20)))]
+
+        def be_told_to_end() -> None:
+            """Be told in the middle of a mail, and take a moment for it."""
+            enders[0].start()
+            enders[0].join(0.1)
+        mailbox.when_offered = be_told_to_end
+        assert safe.deliver_mail() == 1
+        enders[0].join(20)
+        assert (given_back, mailbox.recipients()) == ([0], [EMAIL])
+
+    def test_mail_that_failed_waits_as_it_would(
+            self, safe: Auth, new_safe: Callable[..., Auth],
+            mailbox: Moody, user: User) -> None:
+        """An end is no reason to try a mail server sooner."""
+        safe.request_reset(EMAIL)
+        mailbox.broken = ConnectionRefusedError()
+        safe.deliver_mail()
+        assert safe.release_mail(0) == 0
+        mailbox.broken = None
+        assert new_safe().deliver_mail() == 0
+
+    def test_mail_of_others_stays_theirs(
+            self, safe: Auth, new_safe: Callable[..., Auth],
+            mailbox: Moody, user: User) -> None:
+        """One sender ends; the one that took over is not disturbed."""
+        safe.request_reset(EMAIL)
+        ended = new_safe()
+        mailbox.when_offered = lambda: ended.release_mail(0)
+        assert safe.deliver_mail() == 1
+        assert mailbox.recipients() == [EMAIL]
+
+    def test_mail_that_another_took_over_stays_theirs(
+            self, safe: Auth, new_safe: Callable[..., Auth], clock: Clock,
+            mailbox: Moody, user: User) -> None:
+        """Its first sender slept for longer than a lease; it waits on."""
+        safe.request_reset(EMAIL)
+        theirs = Mailbox()
+        theirs.broken = ConnectionRefusedError()
+        other = new_safe(theirs)
+        given_back: List[int] = []
+
+        def oversleep() -> None:
+            """Let the other one try, and be told to end."""
+            clock.advance(LEASE + 1)
+            other.deliver_mail()
+            given_back.append(safe.release_mail(0))
+        mailbox.when_reached = oversleep
+        safe.deliver_mail()
+        theirs.broken = None
+        assert (given_back, other.deliver_mail()) == ([0], 0)
+
+    def test_count_of_a_stranger_is_not_raised_twice(
+            self, safe: Auth, new_safe: Callable[..., Auth],
+            mailbox: Moody, user: User) -> None:
+        """A mail that is begun again is one mail."""
+        service = new_safe(mail_address_limit=Rate(1, HOUR))
+        other = new_safe(mail_address_limit=Rate(1, HOUR))
+        safe.request_reset(EMAIL)
+        mailbox.when_reached = lambda: service.release_mail(0)
+        service.deliver_mail()
+        mailbox.when_reached = nothing
+        assert other.deliver_mail() == 1
+        assert mailbox.recipients() == [EMAIL]
 
 
 class TestRetries:

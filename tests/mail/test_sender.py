@@ -15,6 +15,11 @@ from mail.sender import Sender
 from settings import HOUR
 
 
+def nothing_begun(_seconds: float) -> int:
+    """Give back no mail, since none was begun."""
+    return 0
+
+
 def nothing() -> int:
     """Deliver no mail, since there is none."""
     return 0
@@ -32,7 +37,7 @@ class Rounds:
         self.done: List[str] = []
         self._rounds = list(rounds)
         self._sweep = sweep
-        self.sender = Sender(self.deliver, self.sweep)
+        self.sender = Sender(self.deliver, self.sweep, nothing_begun)
 
     def deliver(self) -> int:
         """Do the next round, and end after the last."""
@@ -140,7 +145,7 @@ class TestThread:
             """Note that there was a round."""
             delivered.set()
             return 0
-        started = Sender(deliver, lambda: None)
+        started = Sender(deliver, lambda: None, nothing_begun)
         started.start()
         yield started
         started.stop()
@@ -170,3 +175,76 @@ class TestThread:
     def test_mail_goes_within_seconds(self) -> None:
         """Somebody is waiting for the link."""
         assert 0 < mail.sender.ROUND_SECONDS <= 5
+
+
+class TestFinish:
+    """The end of a sender, with a mail on its way or without."""
+
+    @pytest.fixture
+    def hung_up(self) -> Iterator[threading.Event]:
+        """Whether the mail server has let go of whoever hangs on it."""
+        event = threading.Event()
+        yield event
+        event.set()
+
+    def finish(self, deliver: Callable[[], int],
+               release: Callable[[float], int], seconds: float = 20) -> Sender:
+        """Start one, and finish it in its first round."""
+        begun = threading.Event()
+
+        def begin() -> int:
+            """Let the test know that there is a round."""
+            begun.set()
+            return deliver()
+        sender = Sender(begin, lambda: None, release)
+        sender.start()
+        assert begun.wait(20)
+        sender.finish(seconds)
+        return sender
+
+    def test_waits_for_the_round_that_is_going_on(self) -> None:
+        """What is nearly sent is sent."""
+        def dawdle() -> int:
+            """Take a moment."""
+            time.sleep(0.2)
+            return 0
+        sender = self.finish(dawdle, nothing_begun)
+        assert not sender.is_alive()
+
+    def test_gives_back_after_so_many_seconds(
+            self, hung_up: threading.Event) -> None:
+        """The outbox is told how long a mail may be on its way."""
+        asked: List[float] = []
+
+        def give_back(seconds: float) -> int:
+            """Note how long it may take."""
+            asked.append(seconds)
+            return 1
+        self.finish(lambda: int(hung_up.wait()), give_back, 7)
+        assert asked == [7]
+
+    def test_waits_for_nobody_who_hangs_on_a_mail(
+            self, hung_up: threading.Event,
+            caplog: pytest.LogCaptureFixture) -> None:
+        """It is given back, and the log says so."""
+        began = time.monotonic()
+        sender = self.finish(lambda: int(hung_up.wait()), lambda _: 2, 60)
+        assert sender.is_alive()
+        assert time.monotonic() - began < 30
+        assert [each.getMessage() for each in caplog.records] == [
+            "the mail sender ends; mails due again: 2"]
+
+    def test_database_that_cannot_serve(
+            self, hung_up: threading.Event,
+            caplog: pytest.LogCaptureFixture) -> None:
+        """The process ends all the same; the claim ends by itself."""
+        def fail_to_release(_seconds: float) -> int:
+            """Be a database that is locked."""
+            raise Unavailable() from OSError("database is locked")
+        self.finish(lambda: int(hung_up.wait()), fail_to_release)
+        assert [each.getMessage() for each in caplog.records] == [
+            "the mail sender waits: database is locked"]
+
+    def test_end_comes_before_whoever_stops_us_loses_patience(self) -> None:
+        """`docker stop` waits ten seconds where nobody told it to wait."""
+        assert 0 < mail.sender.FINISH_SECONDS < 10

@@ -1,0 +1,340 @@
+#!/usr/bin/env python3
+"""How the database is reached: a SQLite file, or a PostgreSQL server.
+
+What differs between the two is here, so that db.py says one thing to both.
+Each kind makes an engine and, before every piece of work, makes sure that
+the tables are those that this code knows.
+"""
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from contextlib import closing, suppress
+from typing import Any, Dict, Optional, Tuple, Union
+
+from sqlalchemy import create_engine, event, inspect, text
+from sqlalchemy.engine.url import make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from errors import InvalidInput, NotMigrated
+from migrations import HEAD, UPGRADE, is_behind, upgrade, version_of
+
+# How long a writer of a file waits for another before the caller is told to
+# come back.
+BUSY_SECONDS = 5
+# Who is not answered by a server for so long is told to come back.
+CONNECT_SECONDS = 2
+POOL_SECONDS = 1
+# What a statement may take, and a wait for somebody else's row.
+STATEMENT_MS, LOCK_MS = 5000, 1000
+# Beside those of requests: the mail sender, health checks.
+SPARE_CONNECTIONS = 4
+# Whoever upgrades a server's database holds this; any number will do.
+UPGRADE_LOCK = 20261125
+
+
+class SqliteFile:
+    """One file of this machine, shared by any number of its processes.
+
+    It is made and upgraded by itself. `reader` is for lone statements that
+    change nothing.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Prepare to use the file of this URL; touches nothing yet."""
+        self._url = url
+        self.engine = create_engine(
+            url,
+            # Parameters are hashes and digests: keep them out of tracebacks.
+            hide_parameters=True,
+            # One pool for both ends of SQLAlchemy. A connection is used by
+            # one thread at a time, which is all that SQLite asks for.
+            poolclass=QueuePool, pool_size=20, max_overflow=30,
+            pool_timeout=BUSY_SECONDS,
+            connect_args={"timeout": BUSY_SECONDS,
+                          "check_same_thread": False})
+        self.reader = self.engine
+        event.listen(self.engine, "connect", _tune)
+        event.listen(self.engine, "begin", _begin)
+        self._path = str(self.engine.url.database)
+        self._lock = threading.Lock()
+        self._file: Optional[Tuple[int, int]] = None
+
+    def prepare(self) -> None:
+        """Make the file ready to serve, once in this process.
+
+        Afterwards, refuse to serve while it is gone or replaced: our
+        connections would go on writing into the deleted file, and what was
+        acknowledged would be lost. Put it back, or restart.
+        """
+        if self._file is not None:
+            if self._file != _identity(self._path):
+                raise FileNotFoundError(
+                    "the database file was moved, deleted or replaced")
+            return
+        with self._lock:
+            self.upgrade()
+            self._file = _identity(self._path)
+
+    def version(self) -> Optional[str]:
+        """Return the version of the tables, None if there are none yet."""
+        if _identity(self._path) is None:
+            return None  # and make none, for everybody to read
+        with self.engine.connect() as connection:
+            return version_of(connection)
+
+    def upgrade(self) -> None:
+        """Make the file, or bring it to the version of this code.
+
+        Of any number of processes that start at once one does it, and the
+        others wait. Raises NotMigrated for a file of a newer release.
+        """
+        # For its owner only, as it holds addresses and hashes. SQLite gives
+        # the files beside it the same mode.
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDONLY, 0o600))
+        with self.engine.connect() as connection:
+            _use_write_ahead_log(connection)
+            behind = is_behind(version_of(connection))
+        if not behind:
+            return
+        altering = _altering_engine(self._url)
+        with altering.begin() as connection:
+            before = version_of(connection)
+            # Asked again inside: another process may have been faster.
+            if is_behind(before):
+                if inspect(connection).get_table_names():
+                    self._keep_copy(before)
+                upgrade(connection)
+                _check_references(connection)
+
+    def counted(self, connection: Any, table: str) -> int:
+        """Return the highest id that a table ever gave, 0 for none."""
+        return int(connection.execute(
+            text("SELECT seq FROM sqlite_sequence WHERE name = :name"),
+            {"name": table}).scalar() or 0)
+
+    def count_on(self, connection: Any, table: str, given: int) -> None:
+        """Give no id of a table again up to this one."""
+        said = {"name": table, "given": given}
+        if not connection.execute(
+                text("UPDATE sqlite_sequence SET seq = max(seq, :given) "
+                     "WHERE name = :name"), said).rowcount:
+            connection.execute(
+                text("INSERT INTO sqlite_sequence (name, seq) "
+                     "VALUES (:name, :given)"), said)
+
+    def back_up(self, path: str) -> None:
+        """Copy the file as it is at this moment, whoever writes meanwhile.
+
+        Whole or not at all, and for its owner only. What was there before is
+        replaced.
+        """
+        partial = path + ".partial"
+        with suppress(FileNotFoundError):
+            os.remove(partial)
+        os.close(os.open(partial, os.O_CREAT | os.O_WRONLY, 0o600))
+        with closing(sqlite3.connect(self._path)) as source, \
+                closing(sqlite3.connect(partial)) as copy:
+            source.backup(copy)
+        os.replace(partial, path)
+
+    def _keep_copy(self, version: Optional[str]) -> None:
+        """Copy the file as it is before an upgrade, beside it.
+
+        Called under the write lock, so nothing changes meanwhile; the name
+        says which version the copy is of.
+        """
+        self.back_up("{}.{}".format(self._path, version or "first-release"))
+
+
+class PostgresServer:
+    """A database of a PostgreSQL server, shared by any number of hosts.
+
+    It is upgraded by an administrator, with a role of their own; the role
+    that serves only reads and writes rows.
+    """
+
+    def __init__(self, url: str, threads: int) -> None:
+        """Prepare to use a database with so many threads; connects later."""
+        self.engine = create_engine(
+            "postgresql+psycopg://" + url.partition("://")[2],
+            hide_parameters=True,
+            # A server that was restarted is noticed before a statement is
+            # lost on a dead connection.
+            pool_pre_ping=True, pool_timeout=POOL_SECONDS,
+            pool_size=threads, max_overflow=SPARE_CONNECTIONS,
+            connect_args=_patience(url))
+        event.listen(self.engine, "handle_error", _say_less)
+        # A lone SELECT needs neither BEGIN nor ROLLBACK around it.
+        self.reader = self.engine.execution_options(
+            isolation_level="AUTOCOMMIT")
+        self._ready = False
+
+    def prepare(self) -> None:
+        """Refuse to serve before the tables are those of this code.
+
+        Raises NotMigrated, which says what to do. Asked until they are, then
+        never again: a newer version of the same first number is no trouble.
+        """
+        if self._ready:
+            return
+        found = self.version()
+        if is_behind(found):
+            raise NotMigrated("the database is of version {}, and this "
+                              "release needs {}: {}".format(
+                                  found or "none", HEAD, UPGRADE))
+        self._ready = True
+
+    def version(self) -> Optional[str]:
+        """Return the version of the tables, None if there are none yet."""
+        with self.engine.connect() as connection:
+            return version_of(connection)
+
+    def upgrade(self) -> None:
+        """Bring the database to the version of this code, whole or not.
+
+        Of any number of administrators at once, one does it. Gives up rather
+        than wait long for a lock, since everybody else would wait behind.
+        """
+        with self.engine.begin() as connection:
+            connection.execute(text(
+                "SELECT pg_advisory_xact_lock({})".format(UPGRADE_LOCK)))
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            if is_behind(version_of(connection)):
+                upgrade(connection)
+
+    def back_up(self, path: str) -> None:
+        """Refuse, since PostgreSQL has better tools for it."""
+        raise InvalidInput("a PostgreSQL database is backed up by pg_dump "
+                           "(docs/operations.md#back-up)")
+
+    def counted(self, connection: Any, table: str) -> int:
+        """Return the highest id that a table ever gave, 0 for none."""
+        return int(connection.execute(text(
+            "SELECT CASE WHEN is_called THEN last_value ELSE 0 END "
+            "FROM {}_id_seq".format(table))).scalar())
+
+    def count_on(self, connection: Any, table: str, given: int) -> None:
+        """Give no id of a table again up to this one."""
+        connection.execute(text("SELECT setval('{}_id_seq', {:d})".format(
+            table, given)))
+
+
+Database = Union[SqliteFile, PostgresServer]
+
+
+def database_of(url: str, threads: int) -> Database:
+    """Return the database of a URL, for a process of so many threads."""
+    if url.startswith("sqlite:"):
+        return SqliteFile(url)
+    return PostgresServer(url, threads)
+
+
+# -- SQLite
+
+def _identity(path: str) -> Optional[Tuple[int, int]]:
+    """Tell a file from every other one; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _tune(connection: Any, _record: Any) -> None:
+    """Set up a fresh SQLite connection."""
+    # Python must not open transactions by itself: _begin decides.
+    connection.isolation_level = None
+    # FULL: an acknowledged write survives a power cut, not only a crash.
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin(connection: Any) -> None:
+    """Take the write lock at once for a transaction that will write.
+
+    One that reads first and writes later fails with "database is locked",
+    whatever the timeout. A lone SELECT needs no transaction at all.
+    """
+    if connection.get_execution_options().get("writes"):
+        connection.execute(text("BEGIN IMMEDIATE"))
+
+
+def _altering_engine(url: str) -> Any:
+    """Return an engine whose transactions may rebuild tables.
+
+    That is how SQLite alters one; with foreign keys on, dropping the old
+    `users` would delete whatever hangs off it.
+    """
+    def tune(connection: Any, _record: Any) -> None:
+        """Leave transactions to us, and foreign keys off."""
+        connection.isolation_level = None
+
+    engine = create_engine(url, hide_parameters=True, poolclass=NullPool,
+                           connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", tune)
+    event.listen(engine, "begin", _begin)
+    return engine.execution_options(writes=True)
+
+
+def _check_references(connection: Any) -> None:
+    """Raise unless every row still points at one that is there."""
+    broken = connection.execute(text("PRAGMA foreign_key_check")).fetchall()
+    if broken:
+        raise NotMigrated("the upgrade would have broken {} rows, so nothing "
+                          "was changed".format(len(broken)))
+
+
+def _use_write_ahead_log(connection: Any) -> None:
+    """Let readers go on while somebody writes; the file remembers it.
+
+    SQLite's own timeout does not cover this switch: when several processes
+    start on a new file, all but one are told "locked" at once.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while connection.execute(
+            text("PRAGMA journal_mode")).scalar() != "wal":
+        try:
+            connection.execute(text("PRAGMA journal_mode=WAL"))
+        except OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+# -- PostgreSQL
+
+def _say_less(context: Any) -> None:
+    """Take the row that failed out of an error, and leave the reason.
+
+    PostgreSQL quotes the whole row, with the hash in it, and errors end up in
+    logs (Flask-AppBuilder CVE-2023-34110; docs/security.md#secrets).
+    """
+    error, said = context.original_exception, context.sqlalchemy_exception
+    reason = getattr(getattr(error, "diag", None), "message_primary", None)
+    if reason:
+        error.args = (reason,)
+        if said is not None:
+            said.args = ("({}) {}".format(type(error).__name__, reason),)
+
+
+def _patience(url: str) -> Dict[str, Any]:
+    """Return how long a server may take, but for what the URL says itself.
+
+    A server that is cut off answers nothing at all, so the kernel is told to
+    give up on it as well.
+    """
+    patience: Dict[str, Any] = {
+        "application_name": "bienvenue",
+        "connect_timeout": CONNECT_SECONDS,
+        "tcp_user_timeout": 1000,
+        "keepalives_idle": 5, "keepalives_interval": 1,
+        "keepalives_count": 3,
+        "options": "-c statement_timeout={} -c lock_timeout={}".format(
+            STATEMENT_MS, LOCK_MS)}
+    said = make_url("postgresql://" + url.partition("://")[2]).query
+    return {name: value for name, value in patience.items()
+            if name not in said}

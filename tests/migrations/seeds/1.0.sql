@@ -1,0 +1,52 @@
+BEGIN TRANSACTION;
+CREATE TABLE accounts (
+	user_id INTEGER NOT NULL, 
+	created_at BIGINT NOT NULL, 
+	verified_at BIGINT, 
+	disabled_at BIGINT, 
+	password_changed_at BIGINT NOT NULL, 
+	PRIMARY KEY (user_id), 
+	FOREIGN KEY(user_id) REFERENCES users (id) ON DELETE CASCADE
+);
+INSERT INTO "accounts" VALUES(1,1795000000,NULL,NULL,1795000000);
+INSERT INTO "accounts" VALUES(2,1795000100,NULL,NULL,1795000100);
+CREATE TABLE mail_tokens (
+	digest VARCHAR(64) NOT NULL, 
+	user_id INTEGER NOT NULL, 
+	purpose VARCHAR(16) NOT NULL, 
+	email VARCHAR(250) NOT NULL, 
+	expires_at BIGINT NOT NULL, 
+	PRIMARY KEY (digest), 
+	FOREIGN KEY(user_id) REFERENCES users (id) ON DELETE CASCADE
+);
+INSERT INTO "mail_tokens" VALUES('212d7dd793468d73918450e2773805555d5ee4607356d2cdeb4956af30cd6059',2,'reset','eve@me.com',1795004100);
+CREATE TABLE sessions (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
+	user_id INTEGER NOT NULL, 
+	digest VARCHAR(64) NOT NULL, 
+	opened_at BIGINT NOT NULL, 
+	seen_at BIGINT NOT NULL, 
+	expires_at BIGINT NOT NULL, 
+	user_agent VARCHAR(250) NOT NULL, 
+	network VARCHAR(64) NOT NULL, 
+	FOREIGN KEY(user_id) REFERENCES users (id) ON DELETE CASCADE, 
+	UNIQUE (digest)
+);
+INSERT INTO "sessions" VALUES(1,1,'4b96ce3f21b8b50cdbcc403999804dc38809023d3fd966e9eafb72bd942475e9',1795000300,1795000300,1797592300,'','');
+INSERT INTO "sessions" VALUES(2,1,'d09dd72ef7cf7f40123d10da333fc5245acb1e650a28b9b49055abb7d45b7285',1795000400,1795000400,1797592400,'','');
+CREATE TABLE users (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
+	email VARCHAR(250) NOT NULL, 
+	hashed_password VARCHAR(250) NOT NULL, 
+	session_id VARCHAR(250), 
+	reset_token VARCHAR(250), 
+	UNIQUE (email)
+);
+INSERT INTO "users" VALUES(1,'bob@me.com','$2b$04$vpCJMROU7t8g7KaKlac0/.8xU.Qtca3g6EG6NntEkdok0X7lA03nu','d09dd72ef7cf7f40123d10da333fc5245acb1e650a28b9b49055abb7d45b7285',NULL);
+INSERT INTO "users" VALUES(2,'eve@me.com','$2b$04$7AZtP0c1Iou/Xt4HVudw7OVHIWlHmtiQkci/tFTtGrG4TlJa9.Fpa',NULL,'212d7dd793468d73918450e2773805555d5ee4607356d2cdeb4956af30cd6059');
+CREATE INDEX ix_sessions_user_id ON sessions (user_id);
+CREATE INDEX ix_mail_tokens_user_id ON mail_tokens (user_id);
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('users',3);
+INSERT INTO "sqlite_sequence" VALUES('sessions',3);
+COMMIT;
