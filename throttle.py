@@ -17,10 +17,13 @@ from db import DB
 from errors import Throttled, Unavailable
 from metrics import NO_METRICS, Metrics
 from models import Attempt
-from settings import DAY, HOUR, Settings
+from settings import DAY, HOUR, MINUTE, Settings
 
 # After so long without an attempt a lane starts from nothing.
 FORGOTTEN_AFTER = 30 * DAY
+# So far apart are the clocks of replicas, and the second in which a try began
+# from the one in which another was counted; more is a clock that was set back.
+SKEW = MINUTE
 # A count that others keep changing under our hands is a store in trouble.
 TRIES = 100
 
@@ -47,11 +50,11 @@ class Backoff(NamedTuple):
     def refusal(self, counted: Attempt, now: int) -> int:
         """Return the seconds for which the next try is refused, or 0.
 
-        A wait longer than the rule's own means that the clock was set back;
-        it would last for hours, so it counts as over.
+        A wait much longer than the rule's own means that the clock was set
+        back; it would last for hours, so it counts as over.
         """
-        left = counted.blocked_until - now
-        return left if 0 < left <= self.wait(counted.failures) else 0
+        left, wait = counted.blocked_until - now, self.wait(counted.failures)
+        return left if wait and 0 < left <= wait + SKEW else 0
 
     def after(self, counted: Attempt, now: int) -> Dict[str, int]:
         """Return what the lane holds once one more try is counted."""
@@ -85,7 +88,7 @@ class Window(NamedTuple):
     def _left(self, counted: Attempt, now: int) -> int:
         """Return the seconds that are left, 0 too after a clock's jump."""
         left = counted.first_at + self.seconds - now
-        return left if 0 < left <= self.seconds else 0
+        return left if 0 < left <= self.seconds + SKEW else 0
 
 
 # What leaves a row or a mail each time, for whoever is signed in.

@@ -20,7 +20,7 @@ from models import RESET, VERIFY, Attempt
 from settings import DAY, HOUR, Rate, Settings
 from tests.helpers import all_at_once
 from throttle import (
-    FORGOTTEN_AFTER, Backoff, Lane, NoThrottle, Throttle, Window)
+    FORGOTTEN_AFTER, SKEW, Backoff, Lane, NoThrottle, Throttle, Window)
 
 # As many as the two stores of a test have connections.
 NOW, CROWD = 1795000000, 100
@@ -145,7 +145,8 @@ class TestBackoff:
             self, now: int, until: int, failures: int) -> None:
         """Whatever is stored and whatever the clock says."""
         counted = Attempt(failures=failures, blocked_until=until)
-        assert 0 <= BACKOFF.refusal(counted, now) <= BACKOFF.wait(failures)
+        refusal, wait = BACKOFF.refusal(counted, now), BACKOFF.wait(failures)
+        assert 0 <= refusal <= (wait + SKEW if wait else 0)
 
 
 class TestWindow:
@@ -184,7 +185,7 @@ class TestWindow:
             self, now: int, first_at: int, failures: int) -> None:
         """Whatever is stored and whatever the clock says."""
         counted = Attempt(failures=failures, first_at=first_at)
-        assert 0 <= WINDOW.refusal(counted, now) <= 300
+        assert 0 <= WINDOW.refusal(counted, now) <= 300 + SKEW
 
 
 class TestClocks:
@@ -204,12 +205,34 @@ class TestClocks:
                 counted = Attempt(**lane.rule.after(counted, now))
 
     @both_rules
-    @pytest.mark.parametrize("jump", [-1, -HOUR, -YEARS])
+    @pytest.mark.parametrize("jump", [-SKEW - 1, -HOUR, -YEARS])
     def test_set_back(self, counts: Throttle, lane: Lane, jump: int) -> None:
         """Nobody waits for the time that comes twice."""
         fill(counts, lane)
         assert refused_for(counts, lane, NOW) > 0
         assert refused_for(counts, lane, NOW + jump) == 0
+
+    @both_rules
+    @pytest.mark.parametrize("behind", [1, 2, SKEW])
+    def test_a_clock_that_is_behind_lets_nobody_in(
+            self, counts: Throttle, lane: Lane, behind: int) -> None:
+        """A replica's, or a try that began in the second before.
+
+        It is no clock that was set back, and nothing is counted anew; who
+        waits as told, by that clock, gets in.
+        """
+        fill(counts, lane)
+        wait = {GUESSES: 1, NETWORK: WINDOW.seconds}[lane]
+        for _ in range(3):
+            assert refused_for(counts, lane, NOW - behind) == wait + behind
+        assert refused_for(counts, lane, NOW) == wait
+
+    def test_a_clock_that_is_behind_leaves_free_tries_free(
+            self, counts: Throttle) -> None:
+        """Nobody waits for a wait that there is not."""
+        for _ in range(4):
+            counts.admit([GUESSES], NOW)
+        assert refused_for(counts, GUESSES, NOW - 1) == 0
 
     @both_rules
     def test_set_back_goes_on_counting(
