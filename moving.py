@@ -7,6 +7,7 @@ first, since what is written to the old database afterwards stays there.
 """
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple
 
@@ -23,6 +24,17 @@ class Contents(NamedTuple):
 
     rows: int
     digest: int
+
+    def with_page(self, page: List[Dict[str, Any]]) -> Contents:
+        """Return what it is with these rows as well.
+
+        A sum, since two databases do not order text alike.
+        """
+        return Contents(self.rows + len(page),
+                        (self.digest + _digest(page)) % 2 ** 256)
+
+
+NOTHING = Contents(0, 0)
 
 
 class Table(NamedTuple):
@@ -77,25 +89,19 @@ def pages(store: DB, table: Any) -> Iterator[List[Dict[str, Any]]]:
 
 
 def contents(store: DB, table: Any) -> Contents:
-    """Return what a table holds, to compare it with another's.
-
-    A sum, since two databases do not order text alike.
-    """
-    rows = digest = 0
-    for page in pages(store, table):
-        rows, digest = rows + len(page), (digest + _digest(page)) % 2 ** 256
-    return Contents(rows, digest)
+    """Return what a table holds, to compare it with another's."""
+    return functools.reduce(Contents.with_page, pages(store, table), NOTHING)
 
 
 def _copy(source: DB, target: DB, table: Any,
           progress: Callable[[str, int], None]) -> Contents:
     """Copy one table, and return what was sent."""
-    rows = digest = 0
+    sent = NOTHING
     for page in pages(source, table):
         target.add_all(table, page)
-        rows, digest = rows + len(page), (digest + _digest(page)) % 2 ** 256
+        sent = sent.with_page(page)
         progress(table.__tablename__, len(page))
-    return Contents(rows, digest)
+    return sent
 
 
 def _digest(page: List[Dict[str, Any]]) -> int:
