@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
@@ -15,7 +15,7 @@ from errors import InvalidInput, Unavailable
 from models import Session
 from moving import Table, contents, move, tables
 from settings import Settings
-from tests.databases import KIND, postgres, rows, tables_of
+from tests.databases import KIND, everything, postgres, rows
 from tests.helpers import (
     EMAIL, PRODUCTION, STRONG, STRONGER, Clock, Mailbox, Visitor)
 from user import User
@@ -76,12 +76,6 @@ def furnished(member: Visitor, safe: Auth, mailbox: Mailbox) -> Visitor:
 
 def nothing(_name: str, _rows: int) -> None:
     """Show no progress."""
-
-
-def everything(url: str) -> Dict[str, List[Tuple[Any, ...]]]:
-    """Return every row of every table."""
-    return {name: sorted(rows(url, "SELECT * FROM " + name), key=repr)
-            for name in tables_of(url)}
 
 
 class TestMove:
