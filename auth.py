@@ -38,7 +38,7 @@ from mail.transports import Mailer, mailer_for
 from metrics import metrics_for
 from models import (
     CHANGE, RESET, VERIFY, Account, Device, Entry, MailToken, Outgoing,
-    Session)
+    Session, Visit, is_live)
 from settings import DAY, Settings
 from throttle import Lanes, NoThrottle, Throttle
 from user import User, canonical_email, validate_email, validate_mailable
@@ -187,7 +187,7 @@ class Auth:
         Raises NotSignedIn, and WrongPassword unless the password is the
         user's. There is no way back.
         """
-        _, user = self._live_session(session_id)
+        user = self._user_of(self.identify(session_id))
         self._check_again(user, password)
         if not self.admin.erase(user, **_as_read(user)):
             raise WrongPassword()  # changed meanwhile
@@ -198,7 +198,8 @@ class Auth:
         Times are seconds since 1970 UTC. No digest and no hash is among it.
         Raises NotSignedIn, and Throttled, as it is work and leaves a record.
         """
-        current, user = self._live_session(session_id)
+        current = self.identify(session_id)
+        user = self._user_of(current)
         self._throttle.admit(
             [self._throttle.rarely("export", user.id)], self._time())
         account = self._db.find(Account, user_id=user.id)
@@ -262,7 +263,7 @@ class Auth:
         each of these mails goes to a stranger. Whether somebody has the new
         address already, only its mailbox learns.
         """
-        _, user = self._live_session(session_id)
+        user = self._user_of(self.identify(session_id))
         self._validate_email(email)
         wanted = canonical_email(email)
         if wanted == user.email:
@@ -336,24 +337,35 @@ class Auth:
         None as well for a session that was idle or open for too long.
         """
         with suppress(NotSignedIn):
-            return self._live_session(session_id)[1]
+            return self._user_of(self.identify(session_id))
         return None
 
-    def proven_email(self, user: User) -> str:
+    def identify(self, session_id: object) -> Visit:
+        """Return the session of a token and whose it is; raise NotSignedIn.
+
+        Its end is checked here, at every look-up (docs/security.md#sessions),
+        and whatever it is looked up for is a use of it. One statement, and
+        nothing is remembered: what ended on one replica has ended on all.
+        """
+        digest = tokens.presented_digest(session_id)
+        visit = self._db.find_visit(digest) if digest else None
+        now = self._time()
+        if visit is None or not is_live(
+                visit, now, self.settings.session_idle):
+            raise NotSignedIn()
+        if now >= visit.seen_at + SEEN_EVERY:
+            self._mark_seen(visit, now)
+        return visit
+
+    def proven_email(self, visit: Visit) -> str:
         """Return the address of a user whose mailbox is theirs, "" otherwise.
 
         What another app may go by. Without REQUIRE_VERIFIED anybody is signed
-        in under any address, and it must not pass for its owner there. Address
-        and proof are read in one statement, or one could pass by the proof of
-        the next. Development proves nothing, and takes it as it is.
+        in under any address, and it must not pass for its owner there.
+        Development proves nothing, and takes it as it is.
         """
-        if not self.settings.production:
-            return user.email
-        accounts = self._db.find_all(
-            Account, Account.user_id == User.id, User.email == user.email,
-            user_id=user.id)
-        return user.email if any(each.verified_at is not None
-                                 for each in accounts) else ""
+        proven = visit.verified_at is not None or not self.settings.production
+        return visit.email if proven else ""
 
     def log_out(self, session_id: Optional[str]) -> None:
         """End one session; those on other devices go on.
@@ -361,8 +373,8 @@ class Auth:
         Raises NotSignedIn unless it was live: of several callers with one
         token, one succeeds.
         """
-        session, user = self._live_session(session_id)
-        if not self._end_sessions(user, Session.id == session.id):
+        current = self.identify(session_id)
+        if not self._end_sessions(current.user_id, Session.id == current.id):
             raise NotSignedIn()
 
     def list_sessions(self, session_id: str) -> List[Dict[str, Any]]:
@@ -372,8 +384,7 @@ class Auth:
         `expires_at` in seconds since 1970 UTC, `user_agent`, `network`, and
         `current`, true of the one that asks. Raises NotSignedIn.
         """
-        current, _ = self._live_session(session_id)
-        return self._shown_sessions(current)
+        return self._shown_sessions(self.identify(session_id))
 
     def end_session(self, session_id: str, handle: int) -> None:
         """End a session of the user who asks, by its handle.
@@ -381,8 +392,8 @@ class Auth:
         Raises NotSignedIn, and UnknownSession for a handle that is not the
         user's, whoever else's it may be.
         """
-        _, user = self._live_session(session_id)
-        if not self._end_sessions(user, Session.id == handle):
+        current = self.identify(session_id)
+        if not self._end_sessions(current.user_id, Session.id == handle):
             raise UnknownSession()
 
     def end_other_sessions(self, session_id: str) -> None:
@@ -390,8 +401,8 @@ class Auth:
 
         Raises NotSignedIn.
         """
-        current, user = self._live_session(session_id)
-        self._end_sessions(user, Session.id != current.id)
+        current = self.identify(session_id)
+        self._end_sessions(current.user_id, Session.id != current.id)
 
     def destroy_session(self, user_id: int) -> None:
         """Sign the user out on every device; silent for an unknown id."""
@@ -415,7 +426,8 @@ class Auth:
         and InvalidInput for a new one that cannot be. Throttled, as each
         change mails the user.
         """
-        session, user = self._live_session(session_id)
+        current = self.identify(session_id)
+        user = self._user_of(current)
         self._validate_new_password(new_password, user.email, "new_password")
         self._check_again(user, current_password, "current_password")
         self._throttle.admit(
@@ -424,8 +436,8 @@ class Auth:
         with self._recorded() as record:
             if not self._replace_password(user, _as_read(user), hashed):
                 raise WrongPassword()  # changed meanwhile
-            self._open_session(token, {"id": user.id}, session.user_agent,
-                               session.network)
+            self._open_session(token, {"id": user.id}, current.user_agent,
+                               current.network)
             self._devices.remember(self.caller, user.id, self._time())
             record(Fact.PASSWORD_CHANGED, user.id)
         return token
@@ -847,19 +859,19 @@ class Auth:
             if each not in kept:
                 self._db.delete(Session, id=each.id)
 
-    def _end_sessions(self, user: User, which: Any) -> int:
+    def _end_sessions(self, user_id: int, which: Any) -> int:
         """End those of a user's sessions, and return how many there were.
 
         `which` is a comparison, so that none is opened between look and end.
         """
         with self._recorded() as record:
-            self._db.hold(user.id)
-            ended = self._db.delete(Session, which, user_id=user.id)
-            left = self._db.find_all(Session, user_id=user.id)
-            self._db.change(User, {"id": user.id},
+            self._db.hold(user_id)
+            ended = self._db.delete(Session, which, user_id=user_id)
+            left = self._db.find_all(Session, user_id=user_id)
+            self._db.change(User, {"id": user_id},
                             session_id=left[-1].digest if left else None)
             if ended:
-                record(Fact.SESSION_ENDED, user.id)
+                record(Fact.SESSION_ENDED, user_id)
         return ended
 
     def _count_sessions(self) -> int:
@@ -870,40 +882,32 @@ class Auth:
     def _live(self, sessions: List[Session]) -> List[Session]:
         """Return those of the sessions that are not over."""
         return [each for each in sessions
-                if each.is_live(self._time(), self.settings.session_idle)]
+                if is_live(each, self._time(), self.settings.session_idle)]
 
     def _shown(self, table: Any, which: Any) -> List[Dict[str, Any]]:
         """Return what a user may see of the rows that a comparison picks."""
         return [each.shown() for each in self._db.find_all(table, which)]
 
-    def _shown_sessions(self, current: Session) -> List[Dict[str, Any]]:
+    def _shown_sessions(self, current: Visit) -> List[Dict[str, Any]]:
         """Return what the owner of a session may see of all of theirs."""
         stored = self._db.find_all(Session, user_id=current.user_id)
         return [dict(each.shown(), current=each.id == current.id)
                 for each in self._live(stored)]
 
-    def _live_session(self, session_id: object) -> Tuple[Session, User]:
-        """Return the session of a token and its user; raise NotSignedIn.
-
-        Its end is checked here, at every look-up (docs/security.md#sessions),
-        and whatever it is looked up for is a use of it.
-        """
-        digest = tokens.presented_digest(session_id)
-        found = self._db.find_session(digest) if digest else None
-        if found is None or not self._live([found[0]]):
+    def _user_of(self, visit: Visit) -> User:
+        """Return the row of whose session it is; raise NotSignedIn if gone."""
+        user = self._db.find(User, id=visit.user_id)
+        if user is None:
             raise NotSignedIn()
-        self._mark_seen(found[0])
-        return found
+        return user
 
-    def _mark_seen(self, session: Session) -> None:
-        """Note that a session is in use, if the last note is old.
+    def _mark_seen(self, visit: Visit, now: int) -> None:
+        """Note that a session is in use.
 
         A busy database must not turn a read away: the next one notes it.
         """
-        now = self._time()
-        if now >= session.seen_at + SEEN_EVERY:
-            with suppress(Unavailable):
-                self._db.change(Session, {"id": session.id}, seen_at=now)
+        with suppress(Unavailable):
+            self._db.change(Session, {"id": visit.id}, seen_at=now)
 
 
 def _as_read(user: User) -> Dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, Dict, Optional, Tuple, Union
 
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.engine.url import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from errors import InvalidInput, NotMigrated
@@ -39,8 +39,7 @@ UPGRADE_LOCK = 20261125
 class SqliteFile:
     """One file of this machine, shared by any number of its processes.
 
-    It is made and upgraded by itself. `reader` is for lone statements that
-    change nothing.
+    It is made and upgraded by itself.
     """
 
     def __init__(self, url: str) -> None:
@@ -56,9 +55,8 @@ class SqliteFile:
             pool_timeout=BUSY_SECONDS,
             connect_args={"timeout": BUSY_SECONDS,
                           "check_same_thread": False})
-        self.reader = self.engine
         event.listen(self.engine, "connect", _tune)
-        event.listen(self.engine, "begin", _begin)
+        event.listen(self.engine, "begin", _begin_immediate)
         self._path = str(self.engine.url.database)
         self._lock = threading.Lock()
         self._file: Optional[Tuple[int, int]] = None
@@ -162,15 +160,13 @@ class PostgresServer:
         self.engine = create_engine(
             "postgresql+psycopg://" + url.partition("://")[2],
             hide_parameters=True,
-            # A server that was restarted is noticed before a statement is
-            # lost on a dead connection.
-            pool_pre_ping=True, pool_timeout=POOL_SECONDS,
+            # A lone SELECT needs neither BEGIN nor ROLLBACK around it.
+            isolation_level="AUTOCOMMIT", pool_timeout=POOL_SECONDS,
             pool_size=threads, max_overflow=SPARE_CONNECTIONS,
             connect_args=_patience(url))
         event.listen(self.engine, "handle_error", _say_less)
-        # A lone SELECT needs neither BEGIN nor ROLLBACK around it.
-        self.reader = self.engine.execution_options(
-            isolation_level="AUTOCOMMIT")
+        event.listen(self.engine, "engine_connect", _ping)
+        event.listen(self.engine, "begin", _begin)
         self._ready = False
 
     def prepare(self) -> None:
@@ -199,7 +195,8 @@ class PostgresServer:
         Of any number of administrators at once, one does it. Gives up rather
         than wait long for a lock, since everybody else would wait behind.
         """
-        with self.engine.begin() as connection:
+        altering = self.engine.execution_options(writes=True)
+        with altering.begin() as connection:
             connection.execute(text(
                 "SELECT pg_advisory_xact_lock({})".format(UPGRADE_LOCK)))
             connection.execute(text("SET LOCAL statement_timeout = 0"))
@@ -221,6 +218,47 @@ class PostgresServer:
         """Give no id of a table again up to this one."""
         connection.execute(text("SELECT setval('{}_id_seq', {:d})".format(
             table, given)))
+
+
+class Lookup:
+    """One SELECT by one value, for what every request asks.
+
+    Compiled once and run on the driver itself, since the layers between take
+    several times as long as the database.
+    """
+
+    def __init__(self, engine: Any, statement: Any) -> None:
+        """Prepare a statement with one parameter that has a name."""
+        self._engine = engine
+        self._statement = statement
+        compiled = statement.compile(dialect=engine.dialect)
+        self._name, = compiled.params
+        self._text, self._positional = str(compiled), compiled.positional
+        self._fault = engine.dialect.dbapi.Error
+
+    def first(self, value: str) -> Any:
+        """Return the first row, None if there is none.
+
+        What goes wrong on the short way is found out again on the long one,
+        which replaces a connection that broke, and says what it is. Raises
+        ConnectionError if there is no connection at all.
+        """
+        try:
+            connection = self._engine.raw_connection()
+        except self._fault as fault:
+            raise ConnectionError(str(fault)) from fault
+        try:
+            cursor = connection.cursor()
+            cursor.execute(self._text, (value,) if self._positional
+                           else {self._name: value})
+            return cursor.fetchone()
+        except self._fault:
+            connection.invalidate()
+        finally:
+            connection.close()
+        with self._engine.connect() as another:
+            return another.execute(
+                self._statement, {self._name: value}).first()
 
 
 Database = Union[SqliteFile, PostgresServer]
@@ -246,14 +284,14 @@ def _identity(path: str) -> Optional[Tuple[int, int]]:
 
 def _tune(connection: Any, _record: Any) -> None:
     """Set up a fresh SQLite connection."""
-    # Python must not open transactions by itself: _begin decides.
+    # Python must not open transactions by itself: _begin_immediate decides.
     connection.isolation_level = None
     # FULL: an acknowledged write survives a power cut, not only a crash.
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _begin(connection: Any) -> None:
+def _begin_immediate(connection: Any) -> None:
     """Take the write lock at once for a transaction that will write.
 
     One that reads first and writes later fails with "database is locked",
@@ -276,7 +314,7 @@ def _altering_engine(url: str) -> Any:
     engine = create_engine(url, hide_parameters=True, poolclass=NullPool,
                            connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", tune)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "begin", _begin_immediate)
     return engine.execution_options(writes=True)
 
 
@@ -306,6 +344,26 @@ def _use_write_ahead_log(connection: Any) -> None:
 
 
 # -- PostgreSQL
+
+def _ping(connection: Any) -> None:
+    """Notice a server that was restarted before a statement is lost on it.
+
+    Not the pool's own ping: a Lookup takes its connection without one, as it
+    would cost as much as the statement, which can be repeated.
+    """
+    try:
+        connection.scalar(text("SELECT 1"))
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        connection.scalar(text("SELECT 1"))  # on a new one
+
+
+def _begin(connection: Any) -> None:
+    """Open the transaction of whoever will write."""
+    if connection.get_execution_options().get("writes"):
+        connection.execute(text("BEGIN"))
+
 
 def _say_less(context: Any) -> None:
     """Take the row that failed out of an error, and leave the reason.

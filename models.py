@@ -8,7 +8,7 @@ behind the reader's back.
 """
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, NamedTuple, Optional, Union
 
 from sqlalchemy import BigInteger, ForeignKey, Integer, String
 
@@ -69,23 +69,42 @@ class Session(Base):
                 "seen_at": self.seen_at, "expires_at": self.expires_at,
                 "user_agent": self.user_agent, "network": self.network}
 
-    def is_live(self, now: int, idle: int) -> bool:
-        """Tell whether the session still counts at this moment.
-
-        It ends `idle` seconds after it was last seen and, used or not, at
-        `expires_at`. Asked at every look-up, because a sweeper that sleeps
-        must not keep a session alive (SuperTokens GHSA-w9fp-wv6g-pqv8). One
-        from the future was opened by a clock that ran ahead, and would last
-        for as much longer; up to a day may be a clock that was set back.
-        """
-        return (self.opened_at - SET_BACK <= now < self.expires_at
-                and now < self.seen_at + idle)
-
     @classmethod
     def live(cls, now: int, idle: int) -> Any:
         """Return the condition of is_live() as one for many rows at once."""
         return ((cls.opened_at <= now + SET_BACK) & (cls.expires_at > now)
                 & (cls.seen_at > now - idle))
+
+
+class Visit(NamedTuple):
+    """A session and whose it is, as values: what every request looks up.
+
+    The columns of a session, but for its digest, and what an app may know of
+    its user.
+    """
+
+    id: int
+    user_id: int
+    opened_at: int
+    seen_at: int
+    expires_at: int
+    user_agent: str
+    network: str
+    email: str
+    verified_at: Optional[int]
+
+
+def is_live(session: Union[Session, Visit], now: int, idle: int) -> bool:
+    """Tell whether a session still counts at this moment.
+
+    It ends `idle` seconds after it was last seen and, used or not, at
+    `expires_at`. Asked at every look-up, because a sweeper that sleeps must
+    not keep a session alive (SuperTokens GHSA-w9fp-wv6g-pqv8). One from the
+    future was opened by a clock that ran ahead, and would last for as much
+    longer; up to a day may be a clock that was set back.
+    """
+    return (session.opened_at - SET_BACK <= now < session.expires_at
+            and now < session.seen_at + idle)
 
 
 class MailToken(Base):

@@ -13,8 +13,8 @@ from werkzeug.exceptions import (
 from auth import Auth
 from credentials.passwords import PASSWORD_MAX
 from devices import DEVICE_LIFE
-from errors import InvalidInput, NotSignedIn
-from user import EMAIL_MAX, User
+from errors import InvalidInput
+from user import EMAIL_MAX
 
 # The contract's name for the session; browsers let nobody else set one that
 # starts with __Host-, not even a neighbour of the same domain.
@@ -70,14 +70,6 @@ def the_cookie(name: str) -> str:
 def session_cookie_name() -> str:
     """Return what the session cookie is called in this mode."""
     return SAFE_COOKIE if service().settings.production else COOKIE
-
-
-def current_user() -> User:
-    """Return the user who is asking; raise NotSignedIn if nobody is."""
-    user = auth().get_user_from_session_id(session_id())
-    if user is None:
-        raise NotSignedIn()
-    return user
 
 
 def set_session(response: Response, token: str) -> Response:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from flask import Blueprint, Response, jsonify, request
 
-from errors import SignInRequired
+from errors import NotSignedIn, SignInRequired
 from routes.common import auth, service, session_id
 
 forward = Blueprint("forward", __name__)
@@ -30,12 +30,14 @@ def forward_auth() -> Response:
     mailbox is proven to be theirs, as an app may go by it. Beyond ASCII it is
     percent-encoded (docs/security.md#forward-auth).
     """
-    user = auth().get_user_from_session_id(session_id())
-    if user is None:
+    asked = auth()
+    try:
+        visit = asked.identify(session_id())
+    except NotSignedIn:
         return _sign_in()
-    email = auth().proven_email(user)
+    email = asked.proven_email(visit)
     response = jsonify(message="signed in")
-    response.headers["Remote-User"] = str(user.id)
+    response.headers["Remote-User"] = str(visit.user_id)
     response.headers["Remote-Email"] = (
         email if PLAIN.match(email) else quote(email, safe="@"))
     return response
