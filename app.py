@@ -6,12 +6,15 @@ wrong is raised by Auth and becomes a status in one table, here.
 """
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from contextlib import ExitStack
 from typing import Any, Dict, NoReturn, Optional, Type, Union
 
 from flask import Flask, Request, Response, g, jsonify
+from flask.json.provider import DefaultJSONProvider
+from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 from werkzeug.serving import (
@@ -165,7 +168,7 @@ def answer_error(error: Exception) -> Response:
             log.warning(
                 "%s in request %s: %s", error.code, g.request_id,
                 error.__cause__ or error, extra={"fields": {
-                    "code": error.code, "network": g.caller.network,
+                    "code": error.code, "network": g.auth.caller.network,
                     "request_id": g.request_id}})
     elif isinstance(error, HTTPException):
         status, message = error.code or 500, error.description or error.name
@@ -184,8 +187,31 @@ def answer_error(error: Exception) -> Response:
     return response
 
 
+class Json(DefaultJSONProvider):
+    """JSON as Flask writes it, by one encoder and not a new one each time."""
+
+    encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+    def dumps(self, obj: Any, **_: Any) -> str:
+        """Return text without blanks, its keys in order, ASCII only."""
+        return self.encode(obj)
+
+
+class NoSession(SessionInterface):
+    """Flask keeps nothing in a cookie of its own; sessions are in Auth."""
+
+    nothing = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        """Return the session that is none."""
+        return self.nothing
+
+
 class Service(Flask):
-    """Flask without the answers that nobody asked for."""
+    """Flask without what nobody asked for: answers, and work."""
+
+    json_provider_class = Json
+    session_interface = NoSession()
 
     def raise_routing_exception(self, request: Request) -> NoReturn:
         """Answer 404 where Flask would redirect in HTML.
@@ -204,6 +230,22 @@ class Service(Flask):
         """
         options["provide_automatic_options"] = False
         super().add_url_rule(rule, *args, **options)
+
+    def create_url_adapter(self, request: Optional[Request]) -> Any:
+        """Find a route by path and method; none depends on the host.
+
+        Flask takes the host apart first, at every request.
+        """
+        if request is None:
+            return None
+        path = request.environ.get("PATH_INFO", "").encode("latin-1")
+        return self.url_map.bind(
+            "localhost", path_info=path.decode("utf-8", "replace"),
+            default_method=request.method)
+
+    def ensure_sync(self, func: Any) -> Any:
+        """Return a view as it is: none of ours is a coroutine."""
+        return func
 
 
 def create_app(service: Optional[Auth] = None) -> Flask:

@@ -11,7 +11,6 @@ for.
 """
 from __future__ import annotations
 
-import copy
 import re
 import time
 from contextlib import suppress
@@ -120,8 +119,8 @@ class Auth:
         Who it is goes into the record of what they do, their sessions and
         the count of their attempts.
         """
-        bound = copy.copy(self)
-        bound.caller = caller
+        bound = Auth.__new__(Auth)
+        bound.__dict__.update(self.__dict__, caller=caller)
         return bound
 
     @property

@@ -38,7 +38,7 @@ def service() -> Auth:
 
 def auth() -> Auth:
     """Return the service as it acts for whoever is asking."""
-    return service().acting_for(g.caller)
+    return cast(Auth, g.auth)
 
 
 # -- Who is asking
@@ -98,8 +98,8 @@ def clear_session(response: Response) -> Response:
 
 def keep_device(response: Response) -> Response:
     """Have the browser say from now on that it was here before."""
-    if g.caller.next_device:
-        _set_cookie(response, DEVICE_COOKIE, g.caller.next_device,
+    if auth().caller.next_device:
+        _set_cookie(response, DEVICE_COOKIE, auth().caller.next_device,
                     DEVICE_LIFE)
     return response
 

@@ -6,14 +6,14 @@ whose behalf, and how much is said.
 """
 from __future__ import annotations
 
+import os
 import re
 import time
-import uuid
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Dict, Optional, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from audit import Caller
@@ -21,6 +21,7 @@ from credentials import tokens
 from errors import CrossSite, DevelopmentOnly, UnknownHost
 from routes.common import (
     DEVICE_COOKIE, MAX_BODY, TOO_LARGE, service, the_cookie)
+from settings import Settings
 
 HEADERS = {
     # Answers hold personal data and cookies (ASVS 14.3.2, CVE-2023-30861).
@@ -56,44 +57,84 @@ NEIGHBOURS = tuple(ip_network(each) for each in (
 OPERATIONS = "operations"
 # All that we answer; another one is a word of the client's.
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE"))
-FORWARDED = re.compile(r"(Forwarded|Via|X-Real-Ip|X-Forwarded-.*)\Z", re.I)
+FORWARDED = re.compile(r"HTTP_(FORWARDED|VIA|X_REAL_IP|X_FORWARDED_.*)\Z")
+# Under which name a request carries its id, from the first on.
+NAME = "bienvenue.request_id"
 
 
 def guard(app: Flask) -> None:
     """Put these checks and headers around every route of an app."""
-    for check in (start_clock, name_caller, refuse_strangers,
-                  refuse_other_hosts, refuse_other_sites,
-                  refuse_large_bodies):
-        app.before_request(check)
-    app.after_request(add_headers)
-    app.after_request(stop_clock)
+    settings = app.extensions["auth"].settings
+    app.before_request(let_in)
+    if settings.metrics_token:
+        app.after_request(stop_clock)
+    # What only adds to answers needs no request context around it.
+    application: Any = app
+    application.wsgi_app = Named(app.wsgi_app, headers_of(
+        settings.production))
 
 
-def start_clock() -> None:
-    """Remember when the request came."""
-    g.came_at = time.perf_counter()
+class Named:
+    """Around the app: each request has an id, each answer our headers.
 
-
-def name_caller() -> None:
-    """Find out who asks: for the log, the record and the throttle.
-
-    The request has an id, the caller's own if it is fit for a log. A device
-    is known by its cookie, in production only.
+    The id is the caller's own if it is fit for a log. A header that an answer
+    has already goes before ours.
     """
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if REQUEST_ID.match(given) else str(uuid.uuid4())
-    settings = service().settings
+
+    def __init__(self, app: Any, headers: Mapping[str, str]) -> None:
+        """Surround a WSGI application with these headers."""
+        self._app = app
+        self._headers = list(headers.items())
+
+    def __call__(self, environ: Dict[str, Any], start_response: Any) -> Any:
+        """Answer a request as the application does, and say whose it is."""
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if REQUEST_ID.match(given) else os.urandom(16).hex()
+        environ[NAME] = request_id
+
+        def start(status: str, headers: List[Tuple[str, str]],
+                  *error: Any) -> Any:
+            """Begin the answer."""
+            said = {name for name, _ in headers}
+            return start_response(status, headers + [
+                each for each in self._headers if each[0] not in said
+            ] + [("X-Request-ID", request_id)], *error)
+        return self._app(environ, start)
+
+
+def let_in() -> None:
+    """Find out who asks and whether they may call at all."""
+    asked, settings = request._get_current_object(), service().settings
+    g.came_at = time.perf_counter()
+    g.request_id = asked.environ[NAME]
+    g.auth = service().acting_for(caller_of(asked, settings))
+    if settings.production:
+        refuse_other_hosts(asked, settings)
+    else:
+        refuse_strangers(asked)
+    if asked.method not in SAFE_METHODS:
+        refuse_other_sites(asked, settings)
+    refuse_large_bodies(asked)
+
+
+def caller_of(asked: Request, settings: Settings) -> Caller:
+    """Return who asks: for the log, the record and the throttle.
+
+    A device is known by its cookie, in production only, and has a next one
+    where it may sign in.
+    """
     production = settings.production
-    peer = request.remote_addr or ""
-    g.caller = Caller(
+    peer = asked.remote_addr or ""
+    changes = asked.method not in SAFE_METHODS
+    return Caller(
         network=network_of(client_address(
-            peer, ",".join(request.headers.getlist("X-Forwarded-For")),
-            settings.trusted_proxies if production else 0)) or network_of(peer)
-        or NOWHERE,
-        user_agent=request.headers.get("User-Agent", ""),
-        request_id=g.request_id,
-        device=the_cookie(DEVICE_COOKIE) if production else "",
-        next_device=tokens.mint() if production else "")
+            peer, asked.environ.get("HTTP_X_FORWARDED_FOR", ""),
+            settings.trusted_proxies if production else 0))
+        or network_of(peer) or NOWHERE,
+        user_agent=asked.environ.get("HTTP_USER_AGENT", ""),
+        request_id=asked.environ[NAME],
+        device=the_cookie(DEVICE_COOKIE) if production and changes else "",
+        next_device=tokens.mint() if production and changes else "")
 
 
 def client_address(peer: str, forwarded: str, hops: int) -> str:
@@ -104,10 +145,13 @@ def client_address(peer: str, forwarded: str, hops: int) -> str:
     invention (allauth 65.14.2). With fewer entries than proxies somebody
     came around them; then the peer is all we know.
     """
+    if not hops:
+        return peer
     heard = [each.strip() for each in forwarded.split(",") if each.strip()]
-    return heard[-hops] if 0 < hops <= len(heard) else peer
+    return heard[-hops] if hops <= len(heard) else peer
 
 
+@lru_cache(maxsize=1024)
 def network_of(address: str) -> str:
     """Return what counts as one party: an IPv4 address, or an IPv6 /64.
 
@@ -122,7 +166,7 @@ def network_of(address: str) -> str:
         ip_network((int(found), 64), strict=False))
 
 
-def refuse_strangers() -> None:
+def refuse_strangers(asked: Request) -> None:
     """Answer this machine only, as long as the mode is development.
 
     That mode hands a reset token to whoever names an address. The peer must
@@ -130,48 +174,45 @@ def refuse_strangers() -> None:
     name, or a web page could reach us through a name of its own (DNS
     rebinding; docs/security.md#development-mode).
     """
-    if service().settings.production:
-        return
-    peer = _parsed(request.remote_addr or "")
+    peer = _parsed(asked.remote_addr or "")
     if peer is None or not peer.is_loopback \
-            or not LOOPBACK_HOST.match(request.host) \
-            or came_by_proxy():
+            or not LOOPBACK_HOST.match(asked.host) \
+            or came_by_proxy(asked):
         raise DevelopmentOnly()
 
 
-def came_by_proxy() -> bool:
+def came_by_proxy(asked: Request) -> bool:
     """Tell whether somebody passed this request on, or says so."""
-    return any(FORWARDED.match(name) for name, _ in request.headers)
+    return any(FORWARDED.match(name) for name in asked.environ)
 
 
-def is_neighbour() -> bool:
+def is_neighbour(asked: Request) -> bool:
     """Tell whether somebody on this machine or network asks us directly.
 
     Behind a proxy on this machine every visitor has a loopback address, so
     what was passed on is nobody's here (docs/security.md#metrics).
     """
-    peer = _parsed(request.remote_addr or "")
-    return peer is not None and not came_by_proxy() and any(
+    peer = _parsed(asked.remote_addr or "")
+    return peer is not None and not came_by_proxy(asked) and any(
         peer in each for each in NEIGHBOURS)
 
 
-def refuse_other_hosts() -> None:
+def refuse_other_hosts(asked: Request, settings: Settings) -> None:
     """Answer in production under our own names only.
 
     Links never depend on it, but a name that somebody else points at us is
     no way to be reached (docs/security.md#hosts). Health checks have no name
     for us, only a number.
     """
-    settings, host = service().settings, request.host.lower()
-    if request.blueprint == OPERATIONS and NUMBERED.match(host):
+    host = asked.host.lower()
+    match = HOST.match(host)
+    if match is not None and match.group(1) in settings.hosts:
         return
-    if settings.production:
-        match = HOST.match(host)
-        if match is None or match.group(1) not in settings.hosts:
-            raise UnknownHost()
+    if asked.blueprint != OPERATIONS or not NUMBERED.match(host):
+        raise UnknownHost()
 
 
-def refuse_other_sites() -> None:
+def refuse_other_sites(asked: Request, settings: Settings) -> None:
     """Let a browser change something only from our own pages.
 
     Forms of other sites need no permission to be sent, and the cookie goes
@@ -180,13 +221,10 @@ def refuse_other_sites() -> None:
     is missing. Neither is sent by curl and apps, which act for nobody else
     (OWASP CSRF Prevention Cheat Sheet; docs/security.md#cross-site).
     """
-    if request.method in SAFE_METHODS:
-        return
-    settings = service().settings
     own = (settings.public_url if settings.production
-           else "http://" + request.host)
-    site = request.headers.get("Sec-Fetch-Site")
-    origin = request.headers.get("Origin")
+           else "http://" + asked.host)
+    site = asked.headers.get("Sec-Fetch-Site")
+    origin = asked.headers.get("Origin")
     if site is not None:
         ours = site in ("same-origin", "none")
     else:
@@ -195,17 +233,10 @@ def refuse_other_sites() -> None:
         raise CrossSite()
 
 
-def refuse_large_bodies() -> None:
+def refuse_large_bodies(asked: Request) -> None:
     """Refuse a body that says it is too large before any of it is read."""
-    if (request.content_length or 0) > MAX_BODY:
+    if (asked.content_length or 0) > MAX_BODY:
         raise RequestEntityTooLarge(TOO_LARGE)
-
-
-def add_headers(response: Response) -> Response:
-    """Put the headers that no answer goes without."""
-    response.headers.update(headers_of(service().settings.production))
-    response.headers["X-Request-ID"] = g.request_id
-    return response
 
 
 def stop_clock(response: Response) -> Response:
