@@ -27,7 +27,7 @@ from ending import Ending, InFlight
 from errors import (
     AuthError, BadCredentials, CrossSite, DevelopmentOnly, EmailTaken,
     InvalidInput, NotMigrated, NotReady, NotSignedIn, NotVerified,
-    ResetRefused, SignInRequired, Throttled, Unavailable, UnknownEmail,
+    Overloaded, ResetRefused, SignInRequired, Throttled, Unavailable, UnknownEmail,
     UnknownHost, UnknownSession, VerificationRefused, WeakPassword,
     WrongPassword)
 from logs import CONTROLS, configure
@@ -62,6 +62,7 @@ STATUS: Dict[Type[AuthError], int] = {
     CrossSite: 403,
     UnknownSession: 404,
     Throttled: 429,
+    Overloaded: 503,
     Unavailable: 503,
     NotMigrated: 503,
     NotReady: 503,
@@ -69,7 +70,8 @@ STATUS: Dict[Type[AuthError], int] = {
 # What every 401 asks for (RFC 9110, 15.5.2). Browsers make no dialogue of it.
 CHALLENGE = 'Bearer realm="Bienvenue"'
 # Refusals that whoever runs the service wants to hear of (ASVS 16.3).
-REMARKABLE = (Unavailable, Throttled, CrossSite, UnknownHost, DevelopmentOnly)
+REMARKABLE = (Unavailable, Overloaded, Throttled, CrossSite, UnknownHost,
+              DevelopmentOnly)
 RELAXED = (
     "development mode: reset tokens are handed to whoever names an address, "
     "cookies travel without TLS, addresses are not verified and any password "

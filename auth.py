@@ -13,19 +13,21 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import (
-    Any, Callable, ContextManager, Dict, List, NoReturn, Optional, Tuple,
-    Type)
+    Any, Callable, ContextManager, Dict, Iterator, List, NoReturn, Optional,
+    Tuple, Type)
 
 from admin import Administration
 from audit import NOBODY, Caller, Fact, Record, Trail
+from cores import count_cores
 from credentials import passwords, tokens
+from credentials.pool import HashingPool
 from db import DB
 from devices import Devices
 from errors import (
     AuthError, BadCredentials, EmailTaken, InvalidInput, NotSignedIn,
-    NotVerified, ResetRefused, Unavailable, UnknownEmail, UnknownSession,
+    NotVerified, Overloaded, ResetRefused, Unavailable, UnknownEmail, UnknownSession,
     VerificationRefused, WrongPassword)
 from health import Health, Inquiry, checks_of
 from mail.letters import (
@@ -87,12 +89,14 @@ class Auth:
                  settings: Optional[Settings] = None,
                  now: Callable[[], float] = time.time,
                  mailer: Optional[Mailer] = None,
-                 health: Optional[Health] = None) -> None:
+                 health: Optional[Health] = None,
+                 pool: Optional[HashingPool] = None) -> None:
         """Work on `db` by `settings`, by default those of the environment.
 
         `now` tells the time in seconds since 1970 UTC; `mailer` carries the
         mail, by default as MAIL_URL says, or onto the log in development;
-        `health` finds out whether all is in order.
+        `health` finds out whether all is in order; `pool` hashes, by default
+        on every core, and in production by the half of THREADS at most.
         """
         self.settings = settings or Settings.from_env()
         self.caller = NOBODY
@@ -109,6 +113,9 @@ class Auth:
             self._db, self.settings, mailer or mailer_for(self.settings),
             self._throttle, self._proofs.issue, now, self._trail)
         self._health = health or Health(checks_of(self._db, self.settings))
+        self._pool = pool or HashingPool(
+            count_cores(), self.settings.hashing_places,
+            self._metrics.hashes_are)
         self._sessions_counted = Inquiry(
             self._count_sessions, SESSIONS_COUNTED_EVERY)
         self._mails_counted = Inquiry(self._outbox.depth)
@@ -162,9 +169,9 @@ class Auth:
         _require(InvalidInput, email=email, password=password)
         self._validate_email(email)
         self._validate_new_password(password, email)
-        self._throttle.admit(self._throttle.network(
-            "register", self.caller.network), self._time())
-        hashed = self._hash(password)
+        lanes = self._throttle.network("register", self.caller.network)
+        with self._admitted(lanes):
+            hashed = self._hash(password, lanes)
         with self._recorded() as record:
             user = self._db.add_user(email, hashed, self._time())
             self._outbox.put(VERIFY, user.email, user.id)
@@ -178,7 +185,7 @@ class Auth:
         has an account, so that time does not tell (ASVS 6.3.8). Counts and
         records nothing: a sign-in is log_in().
         """
-        return self._check(email, password)[1]
+        return self._check(email, password, [])[1]
 
     def delete_account(self, session_id: str, password: str) -> None:
         """Delete the account of a session with all that hangs off it.
@@ -307,15 +314,16 @@ class Auth:
         """
         _require(BadCredentials, email=email, password=password)
         lanes = self._login_lanes(email)
-        self._throttle.admit(lanes, self._time())
-        user, right = self._check(email, password)
+        with self._admitted(lanes):
+            user, right = self._check(email, password, lanes)
         verified = self._is_verified(user)
         if user is None or not right or not verified:
             self._refuse_login(user, right)
         upgraded = user.hashed_password
         if passwords.needs_rehash(upgraded, self.settings.bcrypt_cost,
                                   self.settings.peppers):
-            upgraded = self._hash(password)
+            with suppress(Overloaded):  # then the next sign-in does it
+                upgraded = self._hash(password, lanes)
         token = _generate_uuid()
         with self._recorded() as record:
             if self._open_session(token, _as_read(user),
@@ -429,9 +437,10 @@ class Auth:
         user = self._user_of(current)
         self._validate_new_password(new_password, user.email, "new_password")
         self._check_again(user, current_password, "current_password")
-        self._throttle.admit(
-            [self._throttle.rarely("password", user.id)], self._time())
-        hashed, token = self._hash(new_password), _generate_uuid()
+        with self._admitted([self._throttle.rarely("password", user.id)]):
+            hashed = self._hash(new_password,
+                                [self._throttle.confirm(user.id)])
+        token = _generate_uuid()
         with self._recorded() as record:
             if not self._replace_password(user, _as_read(user), hashed):
                 raise WrongPassword()  # changed meanwhile
@@ -491,7 +500,7 @@ class Auth:
         if email and canonical_email(email) != user.email:
             raise ResetRefused("reset_token is not for this email")
         self._validate_new_password(password, user.email, "new_password")
-        hashed = self._hash(password)
+        hashed = self._hash(password, [self._throttle.confirm(user.id)])
         with self._recorded() as record:
             if not self._replace_password(
                     user, {"id": user.id, "reset_token": found.digest},
@@ -604,7 +613,11 @@ class Auth:
         return self._metrics.content_type, self._metrics.text(gauges)
 
     def close(self) -> None:
-        """Give back the database connections; the next verb opens new."""
+        """Hash nothing more, and give back the database connections.
+
+        The next verb starts anew.
+        """
+        self._pool.close()
         self._db.close()
 
     # -- Inside
@@ -632,18 +645,47 @@ class Auth:
             user = self._db.find(User, id=user_id or 0)
             record(fact, user and user.id, detail)
 
-    def _hash(self, password: str) -> str:
-        """Hash as configured, as the text that is stored."""
-        with self._metrics.hashing():
-            return _hash_password(password, self.settings.bcrypt_cost,
-                                  self.settings.peppers).decode()
+    @contextmanager
+    def _admitted(self, lanes: Lanes) -> Iterator[None]:
+        """Count a try, unless it is sent away before it is hashed.
 
-    def _verify(self, password: str, hashed: str) -> bool:
-        """Tell whether a valid password has this stored hash."""
-        with self._metrics.hashing():
-            return passwords.verify_password(
-                password, hashed, self.settings.bcrypt_cost,
-                self.settings.peppers)
+        Whoever would be is so before anything is written, so that a flood
+        costs little; one that has to go while it waits is not held against
+        anybody.
+        """
+        with self._shedding():
+            self._pool.demand_room(*_claim(lanes))
+        receipt = self._throttle.admit(lanes, self._time())
+        try:
+            yield
+        except Overloaded:
+            self._throttle.take_back(receipt)
+            raise
+
+    @contextmanager
+    def _shedding(self) -> Iterator[None]:
+        """Count who is sent away inside."""
+        try:
+            yield
+        except Overloaded:
+            self._metrics.shed()
+            raise
+
+    def _hash(self, password: str, lanes: Lanes) -> str:
+        """Hash as configured, as the text that is stored, in its turn."""
+        with self._shedding():
+            return str(self._pool.run(
+                lambda: _hash_password(
+                    password, self.settings.bcrypt_cost,
+                    self.settings.peppers).decode(), *_claim(lanes)))
+
+    def _verify(self, password: str, hashed: str, lanes: Lanes) -> bool:
+        """Tell whether a valid password has this stored hash, in its turn."""
+        with self._shedding():
+            return bool(self._pool.run(
+                lambda: passwords.verify_password(
+                    password, hashed, self.settings.bcrypt_cost,
+                    self.settings.peppers), *_claim(lanes)))
 
     def _validate_email(self, email: str) -> None:
         """Raise InvalidInput for what cannot be an address in this mode."""
@@ -678,11 +720,11 @@ class Auth:
                 return user, account.disabled_at is None
         return None, False
 
-    def _check(self, email: object,
-               password: str) -> Tuple[Optional[User], bool]:
+    def _check(self, email: object, password: str,
+               lanes: Lanes) -> Tuple[Optional[User], bool]:
         """Return the user of an address, and whether the password is theirs.
 
-        One hash for every password that could be one, known address or not.
+        One hash, in these lanes, for every password that could be one, known address or not.
         What cannot be a password is refused before either is looked at
         (docs/security.md#timing). No password is that of a disabled user,
         and nothing tells that from a wrong one (docs/security.md#disabled).
@@ -692,7 +734,7 @@ class Auth:
         user, enabled = self._find_user(email)
         hashed = (user.hashed_password if user else
                   passwords.unmatchable_hash(self.settings.bcrypt_cost))
-        return user, self._verify(password, hashed) and enabled
+        return user, self._verify(password, hashed, lanes) and enabled
 
     def _check_again(self, user: User, password: str,
                      field: str = "password") -> None:
@@ -704,9 +746,10 @@ class Auth:
         """
         _require(WrongPassword, **{field: password})
         lanes = [self._throttle.confirm(user.id)]
-        self._throttle.admit(lanes, self._time())
-        if not (passwords.is_valid_password(password)
-                and self._verify(password, user.hashed_password)):
+        with self._admitted(lanes):
+            right = passwords.is_valid_password(password) and self._verify(
+                password, user.hashed_password, lanes)
+        if not right:
             self._record(Fact.PASSWORD_REFUSED, user.id)
             raise WrongPassword()
         self._throttle.forgive(lanes)
@@ -907,6 +950,16 @@ class Auth:
         """
         with suppress(Unavailable):
             self._db.change(Session, {"id": visit.id}, seen_at=now)
+
+
+def _claim(lanes: Lanes) -> Tuple[Tuple[Tuple[str, str], ...], bool]:
+    """Return whose share of the line a try takes, and whether they are known.
+
+    The same parties as the throttle's, so that who is counted apart waits
+    apart.
+    """
+    return (tuple(each.party for each in lanes),
+            any(each.known for each in lanes))
 
 
 def _as_read(user: User) -> Dict[str, Any]:

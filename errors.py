@@ -224,6 +224,23 @@ class Unavailable(AuthError):
     retry_after = 1
 
 
+class Overloaded(AuthError):
+    """Raised when more passwords wait to be hashed than can be soon.
+
+    Nothing was computed, and the try counts nowhere. The same for known and
+    unknown addresses. `retry_after` is the number of seconds in which those
+    who wait will have had their turn.
+    """
+
+    code = "overloaded"
+    default = "too many are signing in at this moment, try again shortly"
+
+    def __init__(self, message: str = "", retry_after: int = 1) -> None:
+        """Keep how long to wait, in whole seconds, at least one."""
+        super().__init__(message)
+        self.retry_after = max(retry_after, 1)
+
+
 class NotMigrated(Unavailable):
     """Raised when the database is of a version that this code does not know.
 

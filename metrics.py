@@ -8,9 +8,9 @@ secret (docs/security.md#metrics).
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, Tuple
 
 from errors import Unavailable
 from settings import Settings
@@ -65,6 +65,9 @@ class Metrics:
         self._hashes = library.Gauge(
             "auth_hashes", "Password hashes, by how far they are.",
             ("state",), multiprocess_mode="livesum", **own)
+        self._shed = library.Counter(
+            "auth_hashes_shed", "Tries that were sent away before they were "
+            "hashed, as too many waited.", **own)
 
     def answered(self, route: str, method: str, status: int,
                  seconds: float) -> None:
@@ -86,14 +89,16 @@ class Metrics:
             if lane.startswith("login:"):
                 self._logins.labels("throttled").inc()
 
-    @contextmanager
-    def hashing(self) -> Iterator[None]:
-        """Note that a password is being hashed inside."""
-        with ExitStack() as stack:
-            with suppress(OSError):
-                stack.enter_context(
-                    self._hashes.labels("in_use").track_inprogress())
-            yield
+    def hashes_are(self, waiting: int, in_use: int) -> None:
+        """Note how many passwords wait to be hashed, and how many are."""
+        with suppress(OSError):
+            self._hashes.labels("waiting").set(waiting)
+            self._hashes.labels("in_use").set(in_use)
+
+    def shed(self) -> None:
+        """Note that somebody was sent away, as the line was full."""
+        with suppress(OSError):
+            self._shed.inc()
 
     def text(self, gauges: Mapping[str, float]) -> bytes:
         """Return everything in the text format, and these gauges with it.
@@ -133,10 +138,11 @@ class NoMetrics(Metrics):
     def throttled(self, lane: str) -> None:
         """Forget the refusal."""
 
-    @contextmanager
-    def hashing(self) -> Iterator[None]:
-        """Let the hash be computed unseen."""
-        yield
+    def hashes_are(self, waiting: int, in_use: int) -> None:
+        """Forget the line."""
+
+    def shed(self) -> None:
+        """Forget who was sent away."""
 
     def text(self, gauges: Mapping[str, float]) -> bytes:
         """Return nothing, as nothing was counted."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import (
@@ -421,7 +422,17 @@ class Settings:
     @property
     def hosts(self) -> FrozenSet[str]:
         """Every host name that is answered in production."""
-        return self.trusted_hosts | {urlsplit(self.public_url).hostname or ""}
+        return _with_host_of(self.public_url, self.trusted_hosts)
+
+    @property
+    def hashing_places(self) -> int:
+        """How many requests of a process may wait for a hash at once.
+
+        The half of its threads, so that whoever looks something up always
+        finds one. Flask's own server, of the development mode, makes a thread
+        for each request.
+        """
+        return max(1, self.threads // 2) if self.production else 1000
 
     def shown(self) -> Dict[str, str]:
         """Return each setting as a person may see it, secrets masked.
@@ -436,6 +447,12 @@ class Settings:
             name = each.metadata["name"]
             shown[name] = _shown(name, value, each.metadata["secret"])
         return shown
+
+
+@lru_cache(maxsize=16)
+def _with_host_of(url: str, hosts: FrozenSet[str]) -> FrozenSet[str]:
+    """Return the host names with that of a URL; asked at every request."""
+    return hosts | {urlsplit(url).hostname or ""}
 
 
 def _contradictions(settings: Settings) -> List[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from typing import Dict, List, NamedTuple, Union
+from typing import Dict, List, NamedTuple, Tuple, Union
 
 from db import DB
 from errors import Throttled, Unavailable
@@ -103,6 +103,16 @@ class Lane(NamedTuple):
     rule: Union[Backoff, Window]
 
     @property
+    def party(self) -> Tuple[str, str]:
+        """Whose share of the line for hashing it takes."""
+        return self.name, self.who
+
+    @property
+    def known(self) -> bool:
+        """Whether it is of somebody whom we have seen before."""
+        return self.name in ("login:device", "confirm")
+
+    @property
     def key(self) -> str:
         """The key of its row.
 
@@ -115,6 +125,8 @@ class Lane(NamedTuple):
 
 
 Lanes = List[Lane]
+# What a try made of each of its lanes.
+Receipt = List[Tuple[Lane, Dict[str, int]]]
 
 
 class _Overtaken(Exception):
@@ -181,19 +193,19 @@ class Throttle:
 
     # -- Counting
 
-    def admit(self, lanes: Lanes, now: int) -> None:
+    def admit(self, lanes: Lanes, now: int) -> Receipt:
         """Count a try in every lane; raise Throttled if one of them is full.
 
-        Then none has counted it. A lane is read first, so that a refusal,
+        Then none has counted it. Returns what was counted, for take_back().
+        A lane is read first, so that a refusal,
         of which a flood brings many, writes nothing; then one conditional
         UPDATE counts and decides: whoever read an older count reads again.
         """
         for _ in range(TRIES):
             counts = [self._count_of(lane, now) for lane in lanes]
             with suppress(_Overtaken), self._db.transaction():
-                for lane, counted in zip(lanes, counts):
-                    self._count(lane, counted, now)
-                return
+                return [(lane, self._count(lane, counted, now))
+                        for lane, counted in zip(lanes, counts)]
         raise Unavailable()
 
     def admits(self, lane: Lane, now: int) -> bool:
@@ -216,6 +228,21 @@ class Throttle:
                 self._db.change(Attempt, {"key": lane.key},
                                 Attempt.failures > 0,
                                 failures=Attempt.failures - 1)
+
+    def take_back(self, receipt: Receipt) -> None:
+        """Undo a count of a try that came to nothing by no fault of its own.
+
+        As if it had not been, unless others were counted since: what they
+        have to wait stays.
+        """
+        with self._db.transaction():
+            for lane, counted in receipt:
+                if not self._db.change(
+                        Attempt, dict(counted, key=lane.key), blocked_until=0,
+                        failures=Attempt.failures - 1):
+                    self._db.change(Attempt, {"key": lane.key},
+                                    Attempt.failures > 0,
+                                    failures=Attempt.failures - 1)
 
     def forget(self, lanes: Lanes) -> None:
         """Delete the counts of lanes whose party is no more."""
@@ -244,22 +271,28 @@ class Throttle:
             raise Throttled(retry_after=refused_for)
         return counted
 
-    def _count(self, lane: Lane, counted: Attempt, now: int) -> None:
-        """Count one try more than `counted`; raise _Overtaken if it is old."""
+    def _count(self, lane: Lane, counted: Attempt,
+               now: int) -> Dict[str, int]:
+        """Count one try more than `counted`, and return what the lane holds.
+
+        Raises _Overtaken if that is old.
+        """
         if not counted.failures:
             self._db.add_missing(counted)
+        after = lane.rule.after(counted, now)
         if not self._db.change(
                 Attempt, {"key": lane.key, "failures": counted.failures,
-                          "first_at": counted.first_at},
-                **lane.rule.after(counted, now)):
+                          "first_at": counted.first_at}, **after):
             raise _Overtaken()
+        return after
 
 
 class NoThrottle(Throttle):
     """The development mode counts nothing, as the card's contract has it."""
 
-    def admit(self, lanes: Lanes, now: int) -> None:
+    def admit(self, lanes: Lanes, now: int) -> Receipt:
         """Let everybody through."""
+        return []
 
     def forgive(self, lanes: Lanes) -> None:
         """Take nothing back, as nothing was counted."""

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 from flask import Response, current_app, g, request
 from werkzeug.exceptions import (
     BadRequest, RequestEntityTooLarge, UnsupportedMediaType)
+from werkzeug.http import parse_cookie
 
 from auth import Auth
 from credentials.passwords import PASSWORD_MAX
@@ -56,14 +57,14 @@ def session_id() -> str:
 
 def bearer() -> Optional[str]:
     """Return the token of `Authorization: Bearer`, None without one."""
-    scheme, _, token = request.headers.get(
-        "Authorization", "").partition(" ")
+    scheme, _, token = request.environ.get(
+        "HTTP_AUTHORIZATION", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 def the_cookie(name: str) -> str:
     """Return the value of a cookie, "" unless there is exactly one."""
-    cookies = request.cookies.getlist(name)
+    cookies = parse_cookie(request.environ.get("HTTP_COOKIE")).getlist(name)
     return cookies[0] if len(cookies) == 1 else ""
 
 
