@@ -23,7 +23,8 @@ from errors import (
     EmailTaken, InvalidInput, Unavailable, UnknownEmail, UnknownSession)
 from mail.outbox import Outbox
 from models import (
-    CHANGE, RESET, Account, Device, Entry, MailToken, Outgoing, Session)
+    CHANGE, RESET, Account, Device, Entry, MailToken, Outgoing, Session,
+    is_live)
 from moving import move
 from settings import Settings
 from throttle import Lanes, Throttle
@@ -113,7 +114,7 @@ class Administration:
             & (Session.seen_at > now - idle), **match)
         return self._named([
             dict(each.shown(), user_id=each.user_id)
-            for each in found if each.is_live(now, idle)])
+            for each in found if is_live(each, now, idle)])
 
     def list_facts(self, who: str = "", facts: Sequence[str] = (),
                    seconds: int = 0, limit: int = BATCH

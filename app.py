@@ -26,8 +26,8 @@ from credentials.tokens import masked
 from ending import Ending, InFlight
 from errors import (
     AuthError, BadCredentials, CrossSite, DevelopmentOnly, EmailTaken,
-    InvalidInput, NotMigrated, NotReady, NotSignedIn, NotVerified,
-    Overloaded, ResetRefused, SignInRequired, Throttled, Unavailable, UnknownEmail,
+    InvalidInput, NotMigrated, NotReady, NotSignedIn, NotVerified, Overloaded,
+    ResetRefused, SignInRequired, Throttled, Unavailable, UnknownEmail,
     UnknownHost, UnknownSession, VerificationRefused, WeakPassword,
     WrongPassword)
 from logs import CONTROLS, configure

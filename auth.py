@@ -27,8 +27,8 @@ from db import DB
 from devices import Devices
 from errors import (
     AuthError, BadCredentials, EmailTaken, InvalidInput, NotSignedIn,
-    NotVerified, Overloaded, ResetRefused, Unavailable, UnknownEmail, UnknownSession,
-    VerificationRefused, WrongPassword)
+    NotVerified, Overloaded, ResetRefused, Unavailable, UnknownEmail,
+    UnknownSession, VerificationRefused, WrongPassword)
 from health import Health, Inquiry, checks_of
 from mail.letters import (
     ALREADY_REGISTERED, CHANGE_REQUESTED, EMAIL_CHANGED, NEW_DEVICE,
@@ -653,7 +653,7 @@ class Auth:
         costs little; one that has to go while it waits is not held against
         anybody.
         """
-        with self._shedding():
+        with self._shedding(lanes):
             self._pool.demand_room(*_claim(lanes))
         receipt = self._throttle.admit(lanes, self._time())
         try:
@@ -663,17 +663,17 @@ class Auth:
             raise
 
     @contextmanager
-    def _shedding(self) -> Iterator[None]:
+    def _shedding(self, lanes: Lanes) -> Iterator[None]:
         """Count who is sent away inside."""
         try:
             yield
         except Overloaded:
-            self._metrics.shed()
+            self._metrics.shed(_claim(lanes)[1])
             raise
 
     def _hash(self, password: str, lanes: Lanes) -> str:
         """Hash as configured, as the text that is stored, in its turn."""
-        with self._shedding():
+        with self._shedding(lanes):
             return str(self._pool.run(
                 lambda: _hash_password(
                     password, self.settings.bcrypt_cost,
@@ -681,7 +681,7 @@ class Auth:
 
     def _verify(self, password: str, hashed: str, lanes: Lanes) -> bool:
         """Tell whether a valid password has this stored hash, in its turn."""
-        with self._shedding():
+        with self._shedding(lanes):
             return bool(self._pool.run(
                 lambda: passwords.verify_password(
                     password, hashed, self.settings.bcrypt_cost,
@@ -724,10 +724,11 @@ class Auth:
                lanes: Lanes) -> Tuple[Optional[User], bool]:
         """Return the user of an address, and whether the password is theirs.
 
-        One hash, in these lanes, for every password that could be one, known address or not.
-        What cannot be a password is refused before either is looked at
-        (docs/security.md#timing). No password is that of a disabled user,
-        and nothing tells that from a wrong one (docs/security.md#disabled).
+        One hash, in the line of these lanes, for every password that could
+        be one, known address or not. What cannot be a password is refused
+        before either is looked at (docs/security.md#timing). No password is
+        that of a disabled user, and nothing tells that from a wrong one
+        (docs/security.md#disabled).
         """
         if not passwords.is_valid_password(password):
             return None, False

@@ -33,16 +33,19 @@ Row = TypeVar("Row")
 STEP = 1000
 # What PostgreSQL says when a table is not there, or not for us.
 SHUT = ("42P01", "42501")
-# A session by its digest, unless its user is disabled: asked at every
-# look-up, so that it holds at once and whatever was going on meanwhile.
-_OF_VISIT: Any = (
-    Session.id, Session.user_id, Session.opened_at, Session.seen_at,
-    Session.expires_at, Session.user_agent, Session.network, User.email,
-    Account.verified_at)
-_DISABLED_AT: Any = Account.disabled_at
-VISIT = Query(_OF_VISIT).join(User, User.id == Session.user_id).outerjoin(
-    Account, Account.user_id == User.id).filter(
-    Session.digest == bindparam("digest"), _DISABLED_AT.is_(None)).statement
+# A session by its digest and what is said of its user, unless that is
+# disabled: asked at every look-up, so that it holds at once and whatever was
+# going on meanwhile. As SQL, not as objects: see Lookup.
+_TABLES: Any = (Session, User, Account)
+_SESSION, _USER, _ACCOUNT = _TABLES
+VISIT: Any = Query([
+    _SESSION.id, _SESSION.user_id, _SESSION.opened_at, _SESSION.seen_at,
+    _SESSION.expires_at, _SESSION.user_agent, _SESSION.network, _USER.email,
+    _ACCOUNT.verified_at]).join(
+        User, _USER.id == _SESSION.user_id).outerjoin(
+        Account, _ACCOUNT.user_id == _USER.id).filter(
+        _SESSION.digest == bindparam("digest"),
+        _ACCOUNT.disabled_at.is_(None)).statement
 
 
 class DB:

@@ -67,7 +67,7 @@ class Metrics:
             ("state",), multiprocess_mode="livesum", **own)
         self._shed = library.Counter(
             "auth_hashes_shed", "Tries that were sent away before they were "
-            "hashed, as too many waited.", **own)
+            "hashed, as too many waited.", ("claim",), **own)
 
     def answered(self, route: str, method: str, status: int,
                  seconds: float) -> None:
@@ -95,10 +95,10 @@ class Metrics:
             self._hashes.labels("waiting").set(waiting)
             self._hashes.labels("in_use").set(in_use)
 
-    def shed(self) -> None:
+    def shed(self, known: bool) -> None:
         """Note that somebody was sent away, as the line was full."""
         with suppress(OSError):
-            self._shed.inc()
+            self._shed.labels("known" if known else "stranger").inc()
 
     def text(self, gauges: Mapping[str, float]) -> bytes:
         """Return everything in the text format, and these gauges with it.
@@ -141,7 +141,7 @@ class NoMetrics(Metrics):
     def hashes_are(self, waiting: int, in_use: int) -> None:
         """Forget the line."""
 
-    def shed(self) -> None:
+    def shed(self, known: bool) -> None:
         """Forget who was sent away."""
 
     def text(self, gauges: Mapping[str, float]) -> bytes:

@@ -6,8 +6,8 @@ once as there are cores, over all processes of one server; a short line waits;
 and whoever finds it full is told when to come back. Then a storm of sign-ins
 costs everybody else nothing but a thread or two (docs/security.md#storms).
 
-The line is fair: next is whoever has fewest of their own kind before them,
-and when it is full, whoever has most is sent away. So one client may have all
+The line is fair: next is whoever has fewest of their own before them, and
+when it is full, whoever has most is sent away. So one client may have all
 of it while nobody else comes, and none of it is lost to others then.
 """
 from __future__ import annotations
@@ -53,11 +53,15 @@ def share_slots(count: int) -> None:
 
 
 class Job(NamedTuple):
-    """What is to be computed, on whose account, and who waits for it."""
+    """What is to be computed, on whose account, and who waits for it.
+
+    The least claim goes first: the turn that a job has, which is later by one
+    for each other of the same party, and then whether it is a stranger's.
+    """
 
     task: Callable[[], Any]
     parties: Tuple[Party, ...]
-    known: bool
+    claim: Tuple[int, bool]
     outcome: Future[Any]
 
 
@@ -83,6 +87,7 @@ class HashingPool:
         self._running: List[Job] = []
         self._threads: Dict[int, threading.Thread] = {}
         self._changed = threading.Condition()
+        self._turn = 0
         self._took = GUESS
 
     def run(self, task: Callable[[], Any], parties: Tuple[Party, ...] = (),
@@ -94,8 +99,8 @@ class HashingPool:
         and computes nothing, if the line is full of those with better claims,
         or gets so while this one waits.
         """
-        job = Job(task, parties, known, Future())
         with self._changed:
+            job = Job(task, parties, self._claim(parties, known), Future())
             self._line.append(job)
             self._make_room()
             self._start_threads()
@@ -109,10 +114,9 @@ class HashingPool:
 
         So that whoever is sent away costs nothing but this.
         """
-        job = Job(bool, parties, known, Future())
         with self._changed:
-            line = self._by_claim(self._line + [job])
-            if len(line) > self._room() and line[-1] is job:
+            claim, room = self._claim(parties, known), self._room()
+            if sum(job.claim <= claim for job in self._line) >= room:
                 raise self._refusal()
 
     def close(self) -> None:
@@ -136,25 +140,25 @@ class HashingPool:
         """Return how many may wait."""
         return max(self._places - len(self._running), 0)
 
-    def _by_claim(self, line: List[Job]) -> List[Job]:
-        """Return those who wait in the order in which they are served.
+    def _claim(self, parties: Tuple[Party, ...],
+               known: bool) -> Tuple[int, bool]:
+        """Return what a job that comes now can claim.
 
-        A claim is worth less with each of one's own that stands before, or is
-        being hashed: of one network, of one account, whichever is more.
+        Its turn is the current one, or later by as many as there are of one
+        of its parties, whichever has most: of its network, of its account.
         """
-        before = Counter(party for job in self._running
-                         for party in job.parties)
-        claims = {}
-        for job in line:
-            claims[id(job)] = (max(
-                (before[each] for each in job.parties), default=0),
-                not job.known)
-            before.update(job.parties)
-        return sorted(line, key=lambda job: claims[id(job)])
+        there = Counter(party for job in self._line + self._running
+                        for party in job.parties)
+        return (self._turn + max((there[each] for each in parties),
+                                 default=0), not known)
+
+    def _by_claim(self) -> List[Job]:
+        """Return those who wait in the order in which they are served."""
+        return sorted(self._line, key=lambda job: job.claim)
 
     def _make_room(self) -> None:
         """Send away those with the least claim, if the line is too long."""
-        for job in self._by_claim(self._line)[self._room():]:
+        for job in self._by_claim()[self._room():]:
             self._line.remove(job)
             job.outcome.set_exception(self._refusal())
 
@@ -210,8 +214,9 @@ class HashingPool:
         with self._changed:
             if not self._line:
                 return None
-            job = self._by_claim(self._line)[0]
+            job = self._by_claim()[0]
             self._line.remove(job)
+            self._turn = job.claim[0]
             self._running.append(job)
             self._report()
         return job

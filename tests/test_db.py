@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from db import DB
 from errors import EmailTaken, Unavailable
-from models import Account, Attempt, MailToken, Session
+from models import Account, Attempt, MailToken, Session, Visit
 from settings import Settings
 from tests.databases import KIND, connect, sqlite_only
 from tests.helpers import EMAIL, ROOT, all_at_once
@@ -306,15 +306,31 @@ class TestVocabulary:
         assert (row.failures, row.first_at, row.blocked_until,
                 row.expires_at) == (1, 3, 4, 5)
 
-    def test_find_session_with_its_user(self, db: DB) -> None:
-        """Both rows of the one who holds it."""
+    def test_find_visit_is_a_session_and_whose_it_is(self, db: DB) -> None:
+        """All that an answer needs, by one look."""
         db.add_user("eve@me.com", HASH)
         user = db.add_user(EMAIL, HASH)
         session = db.add(session_of(user, "digest"))
-        found = db.find_session("digest")
-        assert found is not None
-        assert (found[0].id, found[1].id) == (session.id, user.id)
-        assert db.find_session("other") is None
+        db.change(Account, {"user_id": user.id}, verified_at=7)
+        assert db.find_visit("digest") == Visit(
+            session.id, user.id, session.opened_at, session.seen_at,
+            session.expires_at, session.user_agent, session.network, EMAIL, 7)
+        assert db.find_visit("other") is None
+
+    def test_find_visit_without_an_account(self, db: DB) -> None:
+        """A user whom another program put there has none."""
+        user = db.add_user(EMAIL, HASH)
+        db.add(session_of(user, "digest"))
+        db.delete(Account, user_id=user.id)
+        found = db.find_visit("digest")
+        assert found and (found.email, found.verified_at) == (EMAIL, None)
+
+    def test_find_visit_of_a_disabled_user_is_none(self, db: DB) -> None:
+        """Whatever session they hold."""
+        user = db.add_user(EMAIL, HASH)
+        db.add(session_of(user, "digest"))
+        db.change(Account, {"user_id": user.id}, disabled_at=7)
+        assert db.find_visit("digest") is None
 
     def test_a_handle_never_comes_back(self, db: DB) -> None:
         """An old page must not end a newer session by it."""
@@ -400,7 +416,7 @@ class TestUnavailable:
         """A hash or a digest must not reach a log through a traceback."""
         outside.execute("DROP TABLE sessions")
         with pytest.raises(Unavailable) as caught:
-            db.find_session("precious")
+            db.find_visit("precious")
         assert "sessions" in str(caught.value.__cause__)
         assert "precious" not in str(caught.value.__cause__)
 

@@ -678,7 +678,9 @@ class TestProcesses:
         Slow, so that both are at it at the same time.
         """
         mail.asleep_seconds = 0.1
-        servers = [go_live(REGISTER_NETWORK_LIMIT="100/1h") for _ in range(2)]
+        # Room for all of them to be hashed at once, or to wait for it.
+        servers = [go_live(REGISTER_NETWORK_LIMIT="100/1h", THREADS="40")
+                   for _ in range(2)]
         emails = ["user{}@me.com".format(each) for each in range(20)]
         statuses = all_at_once([
             partial(servers[place % 2].registers, email)

@@ -21,8 +21,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from audit import Fact
 from auth import Auth
 from credentials import passwords
+from credentials.pool import HashingPool
 from db import DB
-from errors import Unavailable
+from errors import Overloaded, Unavailable
 from health import LEAST_FREE, checks_of
 from metrics import GAUGES, NO_METRICS, OUTCOMES, Metrics, metrics_for
 from models import Outgoing, Session
@@ -408,9 +409,19 @@ def families(text: str) -> Set[Tuple[str, str, str, str]]:
     return found
 
 
+def refuse(*_: Any) -> None:
+    """Say that the line for hashing is full."""
+    raise Overloaded(retry_after=1)
+
+
 def test_page_lists_everything_and_nothing_else(
-        member: Visitor, watcher: Watcher) -> None:
+        member: Visitor, watcher: Watcher,
+        monkeypatch: pytest.MonkeyPatch) -> None:
     """With its type, its labels and its sentence, once all has happened."""
+    monkeypatch.setattr(HashingPool, "demand_room", refuse)
+    assert member.logs_in(EMAIL, STRONG).status_code == 503
+    monkeypatch.undo()
+    assert watcher.sees("auth_hashes_shed_total", claim="known") == 1
     for _ in range(7):
         member.logs_in("eve@me.com", STRONG)
     table = page().partition("| Name |")[2].partition("\n\n")[0]
@@ -446,8 +457,8 @@ class TestNoMetrics:
         NO_METRICS.answered("/", "GET", 200, 1)
         NO_METRICS.happened("session.opened", "")
         NO_METRICS.throttled("login:account")
-        with NO_METRICS.hashing():
-            pass
+        NO_METRICS.hashes_are(1, 2)
+        NO_METRICS.shed(True)
         assert NO_METRICS.text({"auth_sessions": 1}) == b""
 
     @pytest.mark.parametrize("key, loaded", [("", "False"), (KEY, "True")])
@@ -601,8 +612,9 @@ shutil.rmtree("sums")
 counts.answered("/", "GET", 200, 1)
 counts.happened("session.opened", "")
 counts.throttled("login:account")
-with counts.hashing():
-    print("served")
+counts.hashes_are(1, 2)
+counts.shed(False)
+print("served")
 """)
     assert done.printed == "served\n"
 
@@ -614,9 +626,9 @@ class TestForgetWorker:
             self, tmp_path: Path) -> None:
         """One was killed in the middle of a hash."""
         died = in_process(tmp_path, str(tmp_path), COUNTS + """
-with counts.hashing():
-    counts.throttled("login:account")
-    os.kill(os.getpid(), 9)
+counts.hashes_are(0, 1)
+counts.throttled("login:account")
+os.kill(os.getpid(), 9)
 """)
         after = in_process(tmp_path, str(tmp_path), COUNTS + """
 print(counts.text({{}}).decode(), "====")

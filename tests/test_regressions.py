@@ -365,12 +365,17 @@ def test_10_lockout_as_denial_of_service(
 
 def test_11_reset_token_race(bob: Visitor, new_guest: NewGuest, safe: Auth,
                              mailbox: Mailbox) -> None:
-    """Of fifty browsers with one link, one succeeds (Keycloak #37231)."""
+    """Of fifty browsers with one link, one succeeds (Keycloak #37231).
+
+    Those who find the line for hashing full are told to come back.
+    """
     token = mailed_reset(safe, mailbox)
     fresh = ["tartiflette numero {}".format(each) for each in range(50)]
     answers = all_at_once([
         partial(new_guest().resets_password, token, each) for each in fresh])
-    assert sorted(each.status_code for each in answers) == [200] + [403] * 49
+    statuses = [each.status_code for each in answers]
+    assert statuses.count(200) == 1
+    assert set(statuses) <= {200, 403, 503}
     right = [each for each in fresh if safe.valid_login(EMAIL, each)]
     assert [fresh[place] for place, each in enumerate(answers)
             if each.status_code == 200] == right

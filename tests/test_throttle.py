@@ -73,7 +73,7 @@ def nothing_yet(now: int) -> Attempt:
 class Interrupted(DB):
     """A store in which somebody else is quick after each read."""
 
-    def __init__(self, url: str, meanwhile: Callable[[Any], None]) -> None:
+    def __init__(self, url: str, meanwhile: Callable[[Any], Any]) -> None:
         """Call `meanwhile` with the key of each count that was read."""
         super().__init__(url)
         self.meanwhile = meanwhile
@@ -328,6 +328,30 @@ class TestAdmit:
         with pytest.raises(Unavailable):
             slow.admit([generous], NOW)
         assert failures_of(db, generous) == 3
+
+    @both_rules
+    def test_taken_back_is_as_if_it_had_not_been(
+            self, counts: Throttle, db: DB, lane: Lane) -> None:
+        """Neither the count nor the wait stays."""
+        for _ in range(4):
+            counts.admit([lane], NOW)
+        counts.take_back(counts.admit([lane], NOW))
+        assert failures_of(db, lane) == 4
+        counts.admit([lane], NOW)
+        with pytest.raises(Throttled):
+            counts.admit([lane], NOW)
+
+    def test_taken_back_leaves_the_wait_of_others(
+            self, counts: Throttle, db: DB) -> None:
+        """One that is sent away sets nobody free who guessed wrongly."""
+        for _ in range(4):
+            counts.admit([GUESSES], NOW)
+        receipt = counts.admit([GUESSES], NOW)
+        counts.admit([GUESSES], NOW + 1)
+        counts.take_back(receipt)
+        assert failures_of(db, GUESSES) == 5
+        with pytest.raises(Throttled):
+            counts.admit([GUESSES], NOW + 2)
 
     def test_admits_tells_instead_of_raising(self, counts: Throttle) -> None:
         """And counts all the same."""

@@ -58,7 +58,7 @@ class TestExportProfile:
         now = int(clock())
         exported = signed_in.asks("GET", "/profile/export").get_json()
         for each in exported["history"][:2]:
-            assert len(each.pop("request_id")) == 36
+            assert len(each.pop("request_id")) == 32
         assert exported == {
             "id": 1, "email": EMAIL, "created_at": now, "verified_at": None,
             "password_changed_at": now,
