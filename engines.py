@@ -357,6 +357,7 @@ def _ping(connection: Any) -> None:
         if not error.connection_invalidated:
             raise
         connection.scalar(text("SELECT 1"))  # on a new one
+    connection.rollback()  # or what comes next could not begin anything
 
 
 def _begin(connection: Any) -> None:
