@@ -114,7 +114,7 @@ class Administration:
             & (Session.seen_at > now - idle), **match)
         return self._named([
             dict(each.shown(), user_id=each.user_id)
-            for each in found if is_live(each, now, idle)])
+            for each in found if is_live(each, each.seen_at, now, idle)])
 
     def list_facts(self, who: str = "", facts: Sequence[str] = (),
                    seconds: int = 0, limit: int = BATCH

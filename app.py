@@ -403,7 +403,7 @@ def serve(service: Auth) -> None:
 
 
 try:
-    AUTH = Auth()
+    AUTH = Auth(defers=True)
 except BadSettings as error:
     raise SystemExit(refusal(error)) from error
 app = create_app(AUTH)

@@ -41,11 +41,10 @@ from models import (
     CHANGE, RESET, VERIFY, Account, Device, Entry, MailToken, Outgoing,
     Session, Visit, is_live)
 from settings import DAY, Settings
+from sightings import SEEN_EVERY, Sightings
 from throttle import Lanes, NoThrottle, Throttle
 from user import User, canonical_email, validate_email, validate_mailable
 
-# How stale "last seen" may be; one write a minute at most, not one a request.
-SEEN_EVERY = 60
 # Labels of most addresses and hosts; no password leans on them.
 COMMON_LABELS = frozenset((
     "account", "accounts", "auth", "http", "https", "info", "login", "mail"))
@@ -90,13 +89,16 @@ class Auth:
                  now: Callable[[], float] = time.time,
                  mailer: Optional[Mailer] = None,
                  health: Optional[Health] = None,
-                 pool: Optional[HashingPool] = None) -> None:
+                 pool: Optional[HashingPool] = None,
+                 defers: bool = False) -> None:
         """Work on `db` by `settings`, by default those of the environment.
 
         `now` tells the time in seconds since 1970 UTC; `mailer` carries the
         mail, by default as MAIL_URL says, or onto the log in development;
         `health` finds out whether all is in order; `pool` hashes, by default
-        on every core, and in production by the half of THREADS at most.
+        on every core, and in production by the half of THREADS at most. If
+        it `defers`, a thread writes down when sessions were last seen, so
+        that no look-up waits for it; for whoever serves, until close().
         """
         self.settings = settings or Settings.from_env()
         self.caller = NOBODY
@@ -105,6 +107,7 @@ class Auth:
         self._metrics = metrics_for(self.settings)
         self._trail = Trail(self._db, self._metrics)
         self._devices = Devices(self._db)
+        self._sightings = Sightings(self._db, defers)
         self._proofs = Proofs(self._db, self.settings, now)
         self._throttle = (Throttle if self.settings.production
                           else NoThrottle)(
@@ -356,12 +359,13 @@ class Auth:
         """
         digest = tokens.presented_digest(session_id)
         visit = self._db.find_visit(digest) if digest else None
-        now = self._time()
-        if visit is None or not is_live(
-                visit, now, self.settings.session_idle):
+        if visit is None:
             raise NotSignedIn()
-        if now >= visit.seen_at + SEEN_EVERY:
-            self._mark_seen(visit, now)
+        now, seen_at = self._time(), self._sightings.last(visit)
+        if not is_live(visit, seen_at, now, self.settings.session_idle):
+            raise NotSignedIn()
+        if now >= seen_at + SEEN_EVERY:
+            self._sightings.note(visit.id, now)
         return visit
 
     def proven_email(self, visit: Visit) -> str:
@@ -618,6 +622,7 @@ class Auth:
         The next verb starts anew.
         """
         self._pool.close()
+        self._sightings.finish()
         self._db.close()
 
     # -- Inside
@@ -925,7 +930,8 @@ class Auth:
     def _live(self, sessions: List[Session]) -> List[Session]:
         """Return those of the sessions that are not over."""
         return [each for each in sessions
-                if is_live(each, self._time(), self.settings.session_idle)]
+                if is_live(each, each.seen_at, self._time(),
+                           self.settings.session_idle)]
 
     def _shown(self, table: Any, which: Any) -> List[Dict[str, Any]]:
         """Return what a user may see of the rows that a comparison picks."""
@@ -933,6 +939,7 @@ class Auth:
 
     def _shown_sessions(self, current: Visit) -> List[Dict[str, Any]]:
         """Return what the owner of a session may see of all of theirs."""
+        self._sightings.finish()
         stored = self._db.find_all(Session, user_id=current.user_id)
         return [dict(each.shown(), current=each.id == current.id)
                 for each in self._live(stored)]
@@ -943,14 +950,6 @@ class Auth:
         if user is None:
             raise NotSignedIn()
         return user
-
-    def _mark_seen(self, visit: Visit, now: int) -> None:
-        """Note that a session is in use.
-
-        A busy database must not turn a read away: the next one notes it.
-        """
-        with suppress(Unavailable):
-            self._db.change(Session, {"id": visit.id}, seen_at=now)
 
 
 def _claim(lanes: Lanes) -> Tuple[Tuple[Tuple[str, str], ...], bool]:

@@ -94,17 +94,18 @@ class Visit(NamedTuple):
     verified_at: Optional[int]
 
 
-def is_live(session: Union[Session, Visit], now: int, idle: int) -> bool:
-    """Tell whether a session still counts at this moment.
+def is_live(session: Union[Session, Visit], seen_at: int, now: int,
+            idle: int) -> bool:
+    """Tell whether a session that was last seen then still counts now.
 
-    It ends `idle` seconds after it was last seen and, used or not, at
+    It ends `idle` seconds after it was seen and, used or not, at
     `expires_at`. Asked at every look-up, because a sweeper that sleeps must
     not keep a session alive (SuperTokens GHSA-w9fp-wv6g-pqv8). One from the
     future was opened by a clock that ran ahead, and would last for as much
     longer; up to a day may be a clock that was set back.
     """
     return (session.opened_at - SET_BACK <= now < session.expires_at
-            and now < session.seen_at + idle)
+            and now < seen_at + idle)
 
 
 class MailToken(Base):

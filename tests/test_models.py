@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
 
-from models import SET_BACK, Session
+from models import SET_BACK, Session, is_live
 
 IDLE, OPENED, EXPIRES = 100, 1000, 5000
 moments = some.integers(OPENED - IDLE, OPENED + 2 * IDLE)
@@ -26,14 +26,14 @@ class TestSessionIsLive:
         """It ends to the second, and not because a clock went back."""
         session = Session(opened_at=OPENED, seen_at=OPENED,
                           expires_at=EXPIRES)
-        assert session.is_live(now, IDLE) is live
+        assert is_live(session, session.seen_at, now, IDLE) is live
 
     @pytest.mark.parametrize("now, live", [
         (EXPIRES - 1, True), (EXPIRES, False)])
     def test_absolute_end(self, now: int, live: bool) -> None:
         """Use does not carry it over its end."""
         session = Session(opened_at=OPENED, seen_at=now, expires_at=EXPIRES)
-        assert session.is_live(now, IDLE) is live
+        assert is_live(session, session.seen_at, now, IDLE) is live
 
     @pytest.mark.parametrize("now, live", [
         (OPENED - SET_BACK, True), (OPENED - SET_BACK - 1, False)])
@@ -41,7 +41,7 @@ class TestSessionIsLive:
         """A clock that ran ahead by years leaves no session that lasts so."""
         session = Session(opened_at=OPENED, seen_at=OPENED,
                           expires_at=EXPIRES)
-        assert session.is_live(now, IDLE) is live
+        assert is_live(session, session.seen_at, now, IDLE) is live
 
     @given(some.lists(some.tuples(
         some.integers(OPENED - 3, OPENED + 3), moments, moments)), moments)
@@ -58,7 +58,8 @@ class TestSessionIsLive:
                         digest=str(place), user_agent="", network="",
                         user_id=place)
                 for place, (opened, seen, expires) in enumerate(times)]
-        alive = [each.user_id for each in rows if each.is_live(now, IDLE)]
+        alive = [each.user_id for each in rows
+                 if is_live(each, each.seen_at, now, IDLE)]
         with closing(sqlite3.connect(":memory:")) as file:
             file.execute("CREATE TABLE sessions (user_id, opened_at, seen_at,"
                          " expires_at)")
