@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from flask import Response, current_app, g, request
 from werkzeug.exceptions import (
     BadRequest, RequestEntityTooLarge, UnsupportedMediaType)
-from werkzeug.http import parse_cookie
+from werkzeug.sansio.http import parse_cookie
 
 from auth import Auth
 from credentials.passwords import PASSWORD_MAX
