@@ -51,14 +51,14 @@ def url_in(folder: Path, name: str = "server") -> str:
 
 
 def put_tables_in(url: str) -> None:
-    """Make the file of a database that belongs to a test, with all tables.
+    """Make the file of a database, with all tables, unless it is there.
 
     Much quicker than an upgrade; a server's databases have them already.
     """
-    if KIND == "sqlite":
-        path = url.partition(":///")[2]
-        shutil.copyfile(str(file_with_tables()), path)
-        os.chmod(path, 0o600)
+    path = Path(url.partition(":///")[2])
+    if KIND == "sqlite" and not path.exists():
+        shutil.copyfile(str(file_with_tables()), str(path))
+        path.chmod(0o600)
 
 
 @lru_cache(maxsize=None)
