@@ -356,6 +356,7 @@ def _ping(connection: Any) -> None:
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise
+        connection.rollback()
         connection.scalar(text("SELECT 1"))  # on a new one
     connection.rollback()  # or what comes next could not begin anything
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator, List
 
 import pytest
 from sqlalchemy import text
@@ -17,6 +17,7 @@ from errors import Unavailable
 from settings import Settings
 from tests.databases import connect, postgres_only, rows
 from tests.helpers import EMAIL, all_at_once
+from tests.test_db import session_of
 from user import User
 
 HASH = "$2b$04$" + "x" * 53
@@ -126,6 +127,23 @@ class TestConnections:
                               "AND datname = current_database()")
         assert 1 <= count <= 3 + SPARE_CONNECTIONS
         store.close()
+
+    def test_that_broke_are_replaced_unnoticed(
+            self, db: DB, outside: Any) -> None:
+        """A look-up, a read and a write after a restart, each the first."""
+        user = db.find_user_by(email=EMAIL)
+        db.add(session_of(user, "digest"))
+        tasks: List[Callable[[], Any]] = [
+            lambda: db.find_visit("digest"),
+            lambda: db.find(User, id=user.id),
+            lambda: db.change(User, {"id": user.id}, session_id="x")]
+        for task in tasks:
+            all_at_once([lambda: db.find(User, id=user.id)] * 8)
+            outside.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'bienvenue' "
+                "AND datname = current_database()")
+            assert task()
 
     def test_use_tls_if_told_to(self, url: str) -> None:
         """And go no further with a server that has none."""
