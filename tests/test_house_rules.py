@@ -14,6 +14,7 @@ import stat
 import subprocess
 import sys
 import sysconfig
+from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Set, Tuple
@@ -406,6 +407,7 @@ def test_this_python_can_read_every_file() -> None:
         assert tree_of(name).body
 
 
+@lru_cache(maxsize=None)
 def tree_of(name: str) -> ast.Module:
     """Parse a file of the project."""
     return ast.parse((ROOT / name).read_text(encoding="utf-8"))
