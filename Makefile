@@ -25,8 +25,8 @@ serve: $(VENV)/run.done  ## Serve with the production server, gunicorn, by the s
 doctor: $(VENV)/run.done  ## Show the settings that are in effect, and what is wrong with them.
 	@exec $(BIN)/flask doctor
 
-test: lint types  ## Check style and types, then run every test on the oldest and the newest Python found.
-	@$(BIN)/python tests/interpreters.py --ends
+test:  ## Check style and types, and run every test on the oldest and the newest Python found.
+	@$(PYTHON) tests/interpreters.py --ends lint types
 
 test-ends: $(VENV)/dev.done  ## Run every test on every Python found, 3.7 and up.
 	@$(BIN)/python tests/interpreters.py

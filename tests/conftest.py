@@ -16,7 +16,7 @@ from auth import Auth
 from db import DB
 from logs import JsonLines
 from settings import Settings
-from tests.databases import fresh_url
+from tests.databases import fresh_url, put_tables_in
 from tests.helpers import (
     EMAIL, ORIGIN, PRODUCTION, STRONG, Clock, Mailbox, Server, Visitor)
 
@@ -41,6 +41,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def db(settings: Settings) -> Iterator[DB]:
     """A store on a fresh database."""
+    put_tables_in(settings.database_url)
     # As many threads as a test may ask for, each with a connection.
     store = DB(settings.database_url, threads=200)
     yield store

@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from mail.transports import Mailer, Send
-from tests.databases import url_in
+from tests.databases import put_tables_in, url_in
 from tests.machine import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -197,9 +197,11 @@ class Server:
         self.port = free_port()
         self.url = "http://{}:{}".format(self.address, self.port)
         self._log = folder / "server-{}.log".format(self.port)
+        url = url_in(folder)
+        put_tables_in(url)
         settings = dict(
             PORT=str(self.port), BCRYPT_COST="4", PYTHONWARNINGS="error",
-            DATABASE_URL=url_in(folder))
+            DATABASE_URL=url)
         settings.update(environ)
         started = time.monotonic()
         with self._log.open("wb") as log:

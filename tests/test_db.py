@@ -47,6 +47,13 @@ def outside(db: DB, settings: Settings) -> Iterator[Any]:
 class TestFile:
     """The SQLite file."""
 
+    @pytest.fixture
+    def db(self, settings: Settings) -> Iterator[DB]:
+        """A store whose file is not there yet."""
+        store = DB(settings.database_url, threads=200)
+        yield store
+        store.close()
+
     def test_is_not_touched_before_it_is_needed(
             self, db: DB, tmp_path: Path) -> None:
         """Building a store is cheap."""

@@ -73,17 +73,17 @@ class TestDrill:
         assert all(sizes(db).values()), sizes(db)
         assert drill() == []
 
-    @pytest.mark.parametrize("disguise", DISGUISES)
     @pytest.mark.parametrize("kind", OPENS)
     def test_finds_a_token_that_is_planted(
             self, held: Secrets, drill: Callable[[], List[str]], db: DB,
-            kind: str, disguise: str) -> None:
+            kind: str) -> None:
         """Whatever it opens, and however it is written."""
-        planted = db.add(Entry(
+        planted = [db.add(Entry(
             at=1, fact="x", network="", request_id="",
-            detail=DISGUISES[disguise](getattr(held, kind))))
+            detail=disguise(getattr(held, kind))))
+            for disguise in DISGUISES.values()]
         assert drill() == ["audit.detail of row {} opens {}.".format(
-            planted.id, OPENS[kind])]
+            each.id, OPENS[kind]) for each in planted]
 
     @pytest.mark.parametrize("plant", [
         lambda db: db.change(User, {"id": 1}, reset_token=STRONG),

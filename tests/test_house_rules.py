@@ -14,6 +14,7 @@ import stat
 import subprocess
 import sys
 import sysconfig
+from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Set, Tuple
@@ -107,8 +108,10 @@ def room_of(name: str) -> str:
 
 FILES = sorted(python_files())
 SOURCES = [name for name in FILES if room_of(name) != "tests"]
-every_file = pytest.mark.parametrize("name", FILES)
-every_source = pytest.mark.parametrize("name", SOURCES)
+# A file's text is the same on every Python.
+every_file, every_source = (pytest.mark.parametrize("name", [
+    pytest.param(each, marks=pytest.mark.once) for each in names])
+    for names in (FILES, SOURCES))
 
 
 # -- The checkers
@@ -399,6 +402,13 @@ def test_importing_app_touches_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_this_python_can_read_every_file() -> None:
+    """Also those that no test imports."""
+    for name in FILES:
+        assert tree_of(name).body
+
+
+@lru_cache(maxsize=None)
 def tree_of(name: str) -> ast.Module:
     """Parse a file of the project."""
     return ast.parse((ROOT / name).read_text(encoding="utf-8"))

@@ -23,6 +23,9 @@ from tests.timing import (
     Comparison, NaiveAuth, Trial, address, auc, compare, conclude, judge,
     measure, welch_t)
 
+# Whoever measures does so on one Python.
+pytestmark = pytest.mark.once
+
 
 def silent_but(**change: float) -> Comparison:
     """Return a comparison that tells nothing, but for what is changed."""

@@ -23,6 +23,8 @@ from tests.deploy.files import (
     image_command, image_environ, image_says, is_copied)
 from tests.helpers import ROOT
 
+# The image has one Python, the newest.
+pytestmark = pytest.mark.once
 SERVICES: List[Tuple[str, str]] = [
     (name, service) for name in COMPOSE for service in COMPOSE[name][
         "services"]]

@@ -83,9 +83,10 @@ def namespaces_missing() -> str:
 
 
 MISSING = namespaces_missing()
-pytestmark = pytest.mark.skipif(
+# The image has one Python, and a volume for SQLite.
+pytestmark = [pytest.mark.once, pytest.mark.skipif(
     bool(MISSING) and (os.environ.get("CI") != "true"
-                       or sys.version_info < (3, 13)), reason=MISSING or "-")
+                       or sys.version_info < (3, 13)), reason=MISSING or "-")]
 
 
 class Image(Server):

@@ -16,6 +16,8 @@ from tests.helpers import ROOT
 
 # What `make lock` locks for.
 NEWEST = {"python_version": "3.13", "python_full_version": "3.13.0"}
+# A text, and for that Python only.
+pytestmark = pytest.mark.once
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 
 
