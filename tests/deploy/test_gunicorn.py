@@ -295,7 +295,7 @@ class TestSenders:
             self, go_live: Callable[..., LiveGunicorn], mail: SmtpServer,
             tmp_path: Path) -> None:
         """However many senders work on one outbox."""
-        started = go_live(GUNICORN_CMD_ARGS="--workers=3",
+        started = go_live(GUNICORN_CMD_ARGS="--workers=3", THREADS="40",
                           REGISTER_NETWORK_LIMIT="100/1h")
         emails = ["user{}@me.com".format(each) for each in range(10)]
         statuses = all_at_once([partial(started.registers, each)
