@@ -265,6 +265,7 @@ class Settings:
     # How many requests a process answers at once; as many connections to
     # PostgreSQL it may open. Most wait for a hash or the database.
     threads: int = _from("THREADS", 16, _whole(1, 200))
+    workers: int = _from("WORKERS", 0, _whole(0, 200))
 
     # What browsers call us: the one origin that may ask for changes, the one
     # host that is answered. Never taken from a request (CVE-2021-30185).

@@ -29,6 +29,7 @@ from gunicorn.workers.gthread import (  # type: ignore[import-untyped]
 from auth import Auth
 from cli import make_ready, refusal, start_sender
 from cores import count_cores
+from credentials.pool import share_slots
 from credentials.tokens import masked
 from ending import SIGNALS, Ending
 from logs import CONTROLS, configure
@@ -188,6 +189,7 @@ def on_starting(_server: Any) -> None:
     service = Auth(settings=SETTINGS)
     make_ready(service)
     service.close()
+    share_slots(count_cores())
 
 
 def child_exit(_server: Any, worker: Worker) -> None:
@@ -232,7 +234,7 @@ bind = "{}:{}".format("[{}]".format(SETTINGS.host) if ":" in SETTINGS.host
 # A hash keeps one core busy and leaves the interpreter alone meanwhile; what
 # else a request needs, it waits for. So a process for each core, and threads
 # enough that a profile is looked up while every core computes hashes.
-workers = count_cores()
+workers = SETTINGS.workers or count_cores()
 threads = SETTINGS.threads
 worker_class = Worker
 # A worker whose main loop says nothing for so long hangs; requests do not

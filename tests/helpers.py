@@ -261,8 +261,15 @@ class Server:
             return False
 
 
-class Gunicorn(Server):
+class Granian(Server):
     """The production server, as `make serve` starts it."""
+
+    command = (sys.executable, "-m", "deploy.serve")
+    home = ROOT
+
+
+class Gunicorn(Server):
+    """The other one, as `make serve SERVER=gunicorn` starts it."""
 
     command = (sys.executable, "-m", "gunicorn", "-c",
                "deploy/gunicorn.conf.py", "app:app")

@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+"""The production server: granian, sized to the machine that it finds.
+
+    python3 -m deploy.serve
+
+from the folder of app.py, or `make serve`. It listens on HOST and PORT, as
+Flask's own server does. Where granian has no packages (below Python 3.10)
+there is gunicorn.conf.py.
+
+Every worker loads the app for itself, so that no connection, lock or thread
+is shared by a fork. Each has a sender of mails: any number of them can work
+on one outbox. A new version of the code needs a restart.
+"""
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import warnings
+from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, List, Optional
+
+import granian.wsgi
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.net import SocketHolder
+from granian.server import MPServer
+
+from auth import Auth
+from cli import make_ready, refusal, start_sender
+from cores import count_cores
+from credentials.pool import share_slots
+from ending import SIGNALS, Ending
+from logs import configure
+from mail.sender import Sender
+from metrics import forget_worker, start_over
+from routes.common import MAX_BODY
+from routes.guards import Named, headers_of
+from settings import BadSettings, Settings
+
+# What was begun may take so long once SIGTERM came. Whoever stops the service
+# has to be more patient: TimeoutStopSec=, stop_grace_period.
+GRACEFUL_SECONDS = 30
+# How many senders of a body a worker waits for, beside the requests that it
+# answers; each keeps a thread.
+READERS = 64
+# Clients that nobody has time for yet wait here, and are not turned away.
+BACKLOG = 4096
+# Connections of a worker: fewer than the 1024 files that it may have open.
+CONNECTIONS = 900
+# For a head, and for the next request of a connection.
+HEADER_MILLISECONDS = 10000
+# All headers together: larger than any of ours, cookies of neighbours
+# included. More than 100 are refused anyway.
+HEADER_BYTES = 32 * 1024
+# Whatever granian says is a line of the log as any other.
+LOG = {"version": 1, "disable_existing_loggers": False, "formatters": {},
+       "handlers": {}, "loggers": {"_granian": {"propagate": True}}}
+Environ = Dict[str, Any]
+Application = Callable[[Environ, Any], Any]
+
+
+def refusing(status: str, message: str, *headers: Any) -> Application:
+    """Return what answers every request with this, in the service's form."""
+    body = '{{"message":"{}"}}\n'.format(message).encode("ascii")
+    sent = [("Content-Type", "application/json"),
+            ("Content-Length", str(len(body)))] + list(headers)
+
+    def application(_environ: Environ, start_response: Any) -> List[bytes]:
+        """Refuse one request."""
+        start_response(status, sent)
+        return [body]
+    return application
+
+
+class BrokenOff(io.RawIOBase):
+    """A body that ended before its end."""
+
+    def read(self, size: int = -1) -> bytes:
+        """Say so to whoever wants to read it."""
+        raise OSError("the body is shorter than it was declared")
+
+
+class Entrance:
+    """Where requests come in: with a whole body, and not too many at once.
+
+    A body that comes slowly keeps a thread of granian's, but none of those
+    that answer: there are more threads than readers, so whoever sends no body
+    always finds one. And granian takes a body that breaks off for one that
+    ends there: half a new password, say, for a whole one.
+    """
+
+    def __init__(self, application: Application, settings: Settings) -> None:
+        """Lead to an application, which answers so many requests at once."""
+        headers = headers_of(settings.production)
+        self._application = application
+        self._places = threading.Semaphore(settings.threads)
+        self._readers = threading.Semaphore(READERS)
+        self._busy = Named(refusing(
+            "503 Service Unavailable", "too many bodies are on their way",
+            ("Retry-After", "1")), headers)
+        self._unclear = Named(refusing(
+            "400 Bad Request", "the request is not valid HTTP"), headers)
+        self._unmeasured = Named(refusing(
+            "411 Length Required", "send Content-Length, or JSON"), headers)
+
+    def __call__(self, environ: Environ, start_response: Any) -> List[bytes]:
+        """Answer a request in one piece, which granian sends at less cost."""
+        application = self._refuse(environ) or self._application
+        with self._places:
+            answer = application(environ, start_response)
+            try:
+                return [b"".join(answer)]
+            finally:
+                getattr(answer, "close", bool)()
+
+    def _refuse(self, environ: Environ) -> Optional[Application]:
+        """Wait for the body, if any; return what refuses it, if that is due.
+
+        granian empties a header that is not ASCII: of what proxies say, the
+        client could so erase their part. What is declared as too long is left
+        to the service, unread.
+        """
+        if environ.get("HTTP_X_FORWARDED_FOR") == "":
+            return self._unclear
+        chunked = "HTTP_TRANSFER_ENCODING" in environ
+        length = int(environ.get("CONTENT_LENGTH", 0))
+        if chunked and not is_json(environ):
+            return self._unmeasured
+        if not chunked and not 0 < length <= MAX_BODY:
+            return None
+        if not self._readers.acquire(blocking=False):
+            return self._busy
+        try:
+            body = environ["wsgi.input"].read(length or MAX_BODY + 1)
+        finally:
+            self._readers.release()
+        environ["wsgi.input"] = (
+            BrokenOff() if len(body) < length else io.BytesIO(body))
+        return None
+
+
+def is_json(environ: Environ) -> bool:
+    """Tell whether the body shows itself where it ends."""
+    kind: str = environ.get("CONTENT_TYPE", "")
+    return kind.partition(";")[0].strip().lower() == "application/json"
+
+
+class Master(MPServer):
+    """The process that starts workers, and others for those that die."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Be ready to serve by these settings."""
+        super().__init__(
+            "app:app", settings.host, settings.port,
+            interface=Interfaces.WSGI, http=HTTPModes.http1, websockets=False,
+            workers=settings.workers or count_cores(), blocking_threads=1,
+            backlog=BACKLOG, backpressure=CONNECTIONS,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=HEADER_MILLISECONDS,
+                max_buffer_size=HEADER_BYTES),
+            respawn_failed_workers=True,
+            workers_kill_timeout=GRACEFUL_SECONDS, log_dictconfig=LOG)
+        self._settings = settings
+
+    def startup(self, spawn_target: Any, target_loader: Any) -> None:
+        """Start the workers, with threads that granian would warn of."""
+        self.blocking_threads = self._settings.threads + READERS
+        super().startup(spawn_target, target_loader)
+
+    def load(self) -> Entrance:
+        """Return what a worker serves; called in it, before it serves.
+
+        A group of its own, so that Ctrl+C reaches this process only by way
+        of the master: granian hangs at the third signal.
+        """
+        os.setpgrp()
+        from app import AUTH, app
+        goodbye = Goodbye(start_sender(AUTH))
+        if self.interrupt_signal:
+            goodbye.note()
+        goodbye.start()
+        threading.Thread(target=leave_with_the_master, daemon=True).start()
+        return Entrance(app, AUTH.settings)
+
+    def _init_shared_socket(self) -> None:
+        """Listen once for all workers.
+
+        granian has each worker listen for itself, which loses whoever waits
+        for one that dies, and lets a second service share the port unseen.
+        """
+        self._sso = listen(self.bind_addr, self.bind_port)
+        holder: Any = SocketHolder
+        self._shd = holder(self._sso.fileno(), False, *(
+            [BACKLOG] if sys.platform == "linux" else []))
+
+    def _respawn_workers(self, workers: List[int], *args: Any,
+                         **options: Any) -> None:
+        """Replace workers, and count what they were doing no more."""
+        gone = [self.wrks[each].inner.pid for each in workers]
+        super()._respawn_workers(workers, *args, **options)
+        for pid in gone:
+            forget_worker(pid)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there; a sentence if that cannot be."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.create_server(
+            address[:2], family=family, backlog=BACKLOG,
+            dualstack_ipv6=family == socket.AF_INET6)
+    except OSError as error:
+        raise SystemExit("Bienvenue does not start: {} port {}: {}.".format(
+            host, port, error.strerror)) from error
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listening.set_inheritable(True)
+    return listening
+
+
+class Goodbye(threading.Thread):
+    """Ends what a worker does beside its requests, at SIGTERM.
+
+    The process is not over before this thread is.
+    """
+
+    def __init__(self, sender: Optional[Sender]) -> None:
+        """Hear signals from now on; only the main thread may.
+
+        granian has no ear for them yet: what comes before it does is noted.
+        """
+        super().__init__(name="goodbye")
+        self._sender = sender
+        self._early = False
+        self._ending = ExitStack().enter_context(Ending())
+        for each in SIGNALS:
+            signal.signal(each, self.note)
+
+    def note(self, *_: Any) -> None:
+        """Remember that granian has not heard the word."""
+        self._early = True
+        self._ending.tell()
+
+    def run(self) -> None:
+        """Wait for the word; pass it on if need be, and leave no mail."""
+        self._ending.wait()
+        while signal.getsignal(signal.SIGTERM) == self.note:
+            time.sleep(0.01)
+        if self._early:
+            os.kill(os.getpid(), signal.SIGTERM)
+        if self._sender:
+            self._sender.finish()
+
+
+def leave_with_the_master() -> None:
+    """End this worker once nobody is there to end it."""
+    master = multiprocessing.parent_process()
+    if master:
+        master.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def prepare(settings: Settings) -> None:
+    """Do once what need not be done by each worker.
+
+    The numbers of the run before are nobody's, and a database that has to be
+    upgraded is a reason not to start.
+    """
+    start_over()
+    service = Auth(settings=settings)
+    make_ready(service)
+    service.close()
+    share_slots(count_cores())
+
+
+def main() -> None:
+    """Serve until told to end."""
+    try:
+        settings = Settings.from_env()
+    except BadSettings as error:
+        raise SystemExit(refusal(error)) from error
+    configure(settings.production)
+    prepare(settings)
+    # What is made before a fork is there after it. The threads of the master
+    # wait for workers, and hold nothing.
+    multiprocessing.set_start_method("fork")
+    warnings.filterwarnings("ignore", ".*multi-threaded, use of fork")
+    # granian puts all variables of the process into every request: secrets,
+    # and HTTP_PROXY as a header. Copying them takes its time, too.
+    setattr(granian.wsgi, "os", SimpleNamespace(environ={}))
+    master = Master(settings)
+    master.serve(target_loader=master.load, wrap_loader=False)
+
+
+if __name__ == "__main__":
+    main()
