@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What reads .env, if there is one; what is set outside of it goes before.
 SETTINGS = $(if $(wildcard .env),$(BIN)/dotenv run --no-override --,)
+# The servers for production; granian has no packages for Python 3.9 and older.
+granian := python -m deploy.serve
+gunicorn := gunicorn -c deploy/gunicorn.conf.py app:app
 # What makes the lock and looks at it; nothing that runs needs it.
 TOOLS := .venvs/tools
 TOOL_PACKAGES := "uv>=0.13" "pip-audit>=2.10" "cyclonedx-bom>=7.5"
@@ -19,8 +22,8 @@ help:  ## Print what each target does.
 run: $(VENV)/run.done  ## Install if needed, then serve this machine and print what to try.
 	@exec $(SETTINGS) $(BIN)/python app.py
 
-serve: $(VENV)/run.done  ## Serve with the production server, gunicorn, by the settings in .env.
-	@exec $(SETTINGS) $(BIN)/gunicorn -c deploy/gunicorn.conf.py app:app
+serve: $(VENV)/run.done  ## Serve with the production server by the settings in .env (SERVER=gunicorn: the other one).
+	@exec $(SETTINGS) $(BIN)/$($(or $(SERVER),$(if $(wildcard $(BIN)/granian),granian,gunicorn)))
 
 doctor: $(VENV)/run.done  ## Show the settings that are in effect, and what is wrong with them.
 	@exec $(BIN)/flask doctor

@@ -175,7 +175,7 @@ def metrics_for(settings: Settings) -> Metrics:
 def start_over() -> None:
     """Empty the folder of a server whose first worker is still to start.
 
-    For the hook on_starting of gunicorn (docs/metrics.md).
+    For the first process of a server (docs/metrics.md).
     """
     folder = os.environ.get(FOLDER)
     for path in Path(folder).glob("*.db") if folder else ():
@@ -185,7 +185,7 @@ def start_over() -> None:
 def forget_worker(pid: int) -> None:
     """Take what a dead process was doing out of the sums.
 
-    For the hook child_exit of gunicorn (docs/metrics.md). What it counted
+    For the first process of a server (docs/metrics.md). What it counted
     stays counted.
     """
     if os.environ.get(FOLDER):

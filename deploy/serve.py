@@ -26,10 +26,10 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, Optional
 
+import granian.net
 import granian.wsgi
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
-from granian.net import SocketHolder
 from granian.server import MPServer
 
 from auth import Auth
@@ -59,6 +59,8 @@ HEADER_MILLISECONDS = 10000
 # All headers together: larger than any of ours, cookies of neighbours
 # included. More than 100 are refused anyway.
 HEADER_BYTES = 32 * 1024
+# Says nothing, but wakes a thread.
+NUDGE = signal.SIGURG
 # Whatever granian says is a line of the log as any other.
 LOG = {"version": 1, "disable_existing_loggers": False, "formatters": {},
        "handlers": {}, "loggers": {"_granian": {"propagate": True}}}
@@ -172,7 +174,8 @@ class Master(MPServer):
     def startup(self, spawn_target: Any, target_loader: Any) -> None:
         """Start the workers, with threads that granian would warn of."""
         self.blocking_threads = self._settings.threads + READERS
-        super().startup(spawn_target, target_loader)
+        start: Any = super().startup
+        start(spawn_target, target_loader)
 
     def load(self) -> Entrance:
         """Return what a worker serves; called in it, before it serves.
@@ -196,7 +199,7 @@ class Master(MPServer):
         for one that dies, and lets a second service share the port unseen.
         """
         self._sso = listen(self.bind_addr, self.bind_port)
-        holder: Any = SocketHolder
+        holder = getattr(granian.net, "SocketHolder")
         self._shd = holder(self._sso.fileno(), False, *(
             [BACKLOG] if sys.platform == "linux" else []))
 
@@ -204,7 +207,8 @@ class Master(MPServer):
                          **options: Any) -> None:
         """Replace workers, and count what they were doing no more."""
         gone = [self.wrks[each].inner.pid for each in workers]
-        super()._respawn_workers(workers, *args, **options)
+        respawn: Any = super()._respawn_workers
+        respawn(workers, *args, **options)
         for pid in gone:
             forget_worker(pid)
 
@@ -219,7 +223,7 @@ def listen(host: str, port: int) -> socket.socket:
             dualstack_ipv6=family == socket.AF_INET6)
     except OSError as error:
         raise SystemExit("Bienvenue does not start: {} port {}: {}.".format(
-            host, port, error.strerror)) from error
+            host, port, str(error.strerror).partition(" (")[0])) from error
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.set_inheritable(True)
     return listening
@@ -242,6 +246,7 @@ class Goodbye(threading.Thread):
         self._ending = ExitStack().enter_context(Ending())
         for each in SIGNALS:
             signal.signal(each, self.note)
+        signal.signal(NUDGE, lambda *_: None)
 
     def note(self, *_: Any) -> None:
         """Remember that granian has not heard the word."""
@@ -249,14 +254,22 @@ class Goodbye(threading.Thread):
         self._ending.tell()
 
     def run(self) -> None:
-        """Wait for the word; pass it on if need be, and leave no mail."""
+        """Wait for the word, and leave no mail; see that granian hears it.
+
+        Its main thread waits for a lock, and a signal that came just before
+        would not wake it: another one does.
+        """
         self._ending.wait()
         while signal.getsignal(signal.SIGTERM) == self.note:
             time.sleep(0.01)
         if self._early:
             os.kill(os.getpid(), signal.SIGTERM)
         if self._sender:
-            self._sender.finish()
+            threading.Thread(target=self._sender.finish).start()
+        main = threading.main_thread()
+        while main.is_alive():
+            signal.pthread_kill(main.ident or 0, NUDGE)
+            main.join(0.1)
 
 
 def leave_with_the_master() -> None:

@@ -10,10 +10,12 @@ import threading
 import time
 from contextlib import contextmanager
 from email.message import EmailMessage
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import urlencode
 
+import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -259,6 +261,11 @@ class Server:
             return self.ask("GET", "/").status == 200
         except (OSError, http.client.HTTPException):
             return False
+
+
+needs_granian = pytest.mark.skipif(
+    find_spec("granian") is None,
+    reason="granian has no packages for this Python")
 
 
 class Granian(Server):

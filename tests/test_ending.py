@@ -2,7 +2,7 @@
 """How a service ends: with an answer for who is in, and no mail left behind.
 
 Real processes are told to, by the signals that supervisors and people send:
-Flask's own server, gunicorn, and `flask mail send --watch`.
+Flask's own server, granian, gunicorn, and `flask mail send --watch`.
 """
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Type
 from urllib.parse import urlencode
@@ -23,13 +24,14 @@ import pytest
 from ending import SIGNALS, Ending, InFlight
 from tests.databases import url_in
 from tests.helpers import (
-    EMAIL, PASSWORD, ROOT, Gunicorn, Server, all_at_once)
+    EMAIL, PASSWORD, ROOT, Granian, Gunicorn, Server, all_at_once,
+    needs_granian)
 from tests.machine import wait_until
 from tests.smtp_server import SmtpServer
 from tests.test_going_live import DEPLOYED, Live, is_sent, query
 
 Process = Any  # subprocess.Popen, which Python 3.7 cannot subscript
-SERVERS: List[Type[Server]] = [Server, Gunicorn]
+SERVERS = [Server, pytest.param(Granian, marks=needs_granian), Gunicorn]
 every_server = pytest.mark.parametrize("server", SERVERS, indirect=True)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # The last connection of gunicorn 23 is closed by the system.
@@ -209,24 +211,26 @@ class TestRequestInFlight:
         assert time.monotonic() - began < PATIENCE
 
 
-def end_while_starting(folder: Path) -> float:
-    """End a gunicorn whose last workers just come up; return the seconds.
+def end_while_starting(kind: Type[Server], folder: Path) -> float:
+    """End a server whose last workers just come up; return the seconds.
 
-    One that misses the word is killed after 20 s.
+    One that misses the word is killed after 20 s and more.
     """
-    started = Gunicorn(folder, GUNICORN_CMD_ARGS="--workers=6 "
-                       "--graceful-timeout=20", PYTHONWARNINGS=WARNINGS)
+    started = kind(folder, WORKERS="6", PYTHONWARNINGS=WARNINGS,
+                   GUNICORN_CMD_ARGS="--graceful-timeout=20")
     began = time.monotonic()
     started.tell(signal.SIGTERM)
     assert started.ends() == 0
     return time.monotonic() - began
 
 
+@pytest.mark.parametrize("kind", SERVERS[1:])
 def test_worker_that_just_starts_hears_the_word(
-        tmp_path_factory: pytest.TempPathFactory) -> None:
-    """gunicorn's own loses a signal between a fork and its handlers."""
+        tmp_path_factory: pytest.TempPathFactory,
+        kind: Type[Server]) -> None:
+    """Both lose a signal between a fork and their handlers."""
     assert max(all_at_once([partial(
-        end_while_starting, tmp_path_factory.mktemp("starting"))
+        end_while_starting, kind, tmp_path_factory.mktemp("starting"))
         for _ in range(4)])) < PATIENCE
 
 
@@ -243,8 +247,12 @@ class Left(NamedTuple):
     sent: int
 
 
-class LiveGunicorn(Live, Gunicorn):
+class LiveGranian(Live, Granian):
     """The production server in production."""
+
+
+class LiveGunicorn(Live, Gunicorn):
+    """The other one in production."""
 
 
 def begin_server(kind: Type[Live], folder: Path, url: str) -> Process:
@@ -312,6 +320,8 @@ def end_amid_a_mail(begin: Callable[[Path, str], Process],
 SENDERS: Dict[str, Callable[[Path, str], Process]] = {
     "app.py": partial(begin_server, Live),
     "gunicorn": partial(begin_server, LiveGunicorn), "watch": begin_watch}
+if find_spec("granian"):
+    SENDERS["granian"] = partial(begin_server, LiveGranian)
 every_sender = pytest.mark.parametrize("sender", SENDERS)
 
 

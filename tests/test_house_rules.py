@@ -35,8 +35,8 @@ SMALL = set("a an the of to and or in on at for by with from as is are be was "
 ROWS = {
     "main": set(),
     "scripts": {"credentials"},
-    "deploy": {"auth", "cli", "cores", "credentials", "ending", "logs",
-               "mail", "metrics", "routes", "settings"},
+    "deploy": {"app", "auth", "cli", "cores", "credentials", "ending",
+               "logs", "mail", "metrics", "routes", "settings"},
     "app": {"auth", "cli", "credentials", "ending", "errors", "logs", "routes",
             "settings"},
     "routes": {"audit", "auth", "credentials", "devices", "errors",
@@ -80,6 +80,7 @@ HOMES = {
     "smtplib": {"mail"},
     "prometheus_client": {"metrics"},
     "argon2": {"credentials"},
+    "granian": {"deploy"},
     "gunicorn": {"deploy"},
 }
 # The card says that find_user_by raises it, so auth has to catch it.

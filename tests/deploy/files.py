@@ -26,9 +26,11 @@ PYTHON = {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PATH"}
 
 
 def graceful_seconds() -> int:
-    """Return how long gunicorn may take to end."""
-    text = (DEPLOY / "gunicorn.conf.py").read_text(encoding="utf-8")
-    return int(re.findall(r"^graceful_timeout = (\d+)$", text, re.M)[0])
+    """Return how long the production server, either one, may take to end."""
+    return max(int(re.findall(said, (DEPLOY / name).read_text(
+        encoding="utf-8"), re.M)[0]) for name, said in (
+            ("serve.py", r"^GRACEFUL_SECONDS = (\d+)$"),
+            ("gunicorn.conf.py", r"^graceful_timeout = (\d+)$")))
 
 
 def instructions() -> List[Tuple[str, str]]:

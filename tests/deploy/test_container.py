@@ -21,7 +21,7 @@ from settings import Settings
 from tests.deploy.files import (
     COMPOSE, DEPLOY, PYTHON, SECRETS, SETTINGS, graceful_seconds,
     image_command, image_environ, image_says, is_copied)
-from tests.helpers import ROOT
+from tests.helpers import ROOT, Granian
 
 # The image has one Python, the newest.
 pytestmark = pytest.mark.once
@@ -56,8 +56,8 @@ class TestImage:
         assert "requirements.lock" in install
 
     def test_commands_need_no_shell(self) -> None:
-        """So that SIGTERM reaches gunicorn."""
-        assert image_command()[0] == "gunicorn"
+        """So that SIGTERM reaches the server."""
+        assert image_command() == ["python"] + list(Granian.command[1:])
         health = image_says("HEALTHCHECK")[-1].partition("CMD ")[2]
         assert (ROOT / json.loads(health)[1]).exists()
 
@@ -77,7 +77,8 @@ class TestImage:
     @pytest.mark.parametrize("name", [
         "app.py", "ending.py", "mail/outbox.py", "mail/templates/verify.txt",
         "mail/templates/layout.html", "routes/guards.py",
-        "credentials/common_passwords.txt", "deploy/gunicorn.conf.py",
+        "credentials/common_passwords.txt", "deploy/serve.py",
+        "deploy/__init__.py", "deploy/gunicorn.conf.py",
         "deploy/container/healthcheck.py", "requirements.lock"])
     def test_what_is_needed_is_copied(self, name: str) -> None:
         """Code of new rooms by itself, and what it reads."""

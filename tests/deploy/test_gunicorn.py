@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The production server: real workers, and the storm that Flask's own stood.
+"""The other production server, for Pythons without granian: real workers.
 
 How it ends is in tests/test_ending.py.
 """
@@ -9,21 +9,20 @@ import json
 import os
 import re
 import signal
-import socket
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Callable, Iterator, List, Tuple
 
 import pytest
 
 from cores import count_cores
+from tests.deploy.live import Production, exchange, run_to_its_end
 from tests.helpers import (
-    EMAIL, PASSWORD, ROOT, STRANGE_TOKEN, Answer, Gunicorn, all_at_once)
+    EMAIL, PASSWORD, STRANGE_TOKEN, Answer, Gunicorn, all_at_once)
 from tests.machine import wait_until
 from tests.smtp_server import SmtpServer
-from tests.test_going_live import HOST, Live, is_sent, query
+from tests.test_going_live import HOST, is_sent, query
 from tests.test_hostile import CASES, MALLORY, Case, assert_json, send, sends
 
 # gunicorn refuses itself what is hardly HTTP: no path or header is so long.
@@ -34,31 +33,14 @@ OTHERWISE = ("pipelined", "pipelined-twice", "header-newlines-only")
 HOSTILE = [case for case in CASES if case.name not in OTHERWISE]
 
 
-class LiveGunicorn(Live, Gunicorn):
-    """The production server in the production mode."""
-
-    def told(self) -> List[Dict[str, Any]]:
-        """Return every line of the log as what it holds."""
-        return [json.loads(line) for line in self.log().splitlines()]
-
-    def lines(self, logger: str) -> List[Dict[str, Any]]:
-        """Return what one logger said."""
-        return [line for line in self.told() if line["logger"] == logger]
+class LiveGunicorn(Production, Gunicorn):
+    """This server in the production mode."""
 
 
 def workers(server: Gunicorn) -> List[int]:
     """Return the process ids of the workers that were ever started."""
     return [int(each) for each in re.findall(
         r"Booting worker with pid: (\d+)", server.log())]
-
-
-def exchange(server: Gunicorn, request: bytes) -> bytes:
-    """Send raw bytes, hang up, and return all that comes back."""
-    with socket.create_connection(
-            ("127.0.0.1", server.port), timeout=20) as raw:
-        raw.sendall(request)
-        raw.shutdown(socket.SHUT_WR)
-        return b"".join(iter(partial(raw.recv, 4096), b""))
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +109,9 @@ class TestListen:
 
     def test_address_of_version_6(self, tmp_path: Path) -> None:
         """HOST is written there as everywhere else."""
-        listening = run_gunicorn(
-            "--check-config", "--print-config", HOST="::1", PORT="5123")
+        listening = run_to_its_end(
+            Gunicorn, "--check-config", "--print-config", HOST="::1",
+            PORT="5123")
         assert re.search(r"^bind += \['\[::1\]:5123'\]$", listening, re.M)
 
     def test_opens_no_other_door(self, server: Gunicorn,
@@ -143,21 +126,11 @@ class TestListen:
 
     def test_bad_settings_are_refused_in_sentences(self) -> None:
         """All of them at once, before any worker is started."""
-        printed = run_gunicorn(AUTH_ENV="production", PORT="x", code=1)
+        printed = run_to_its_end(
+            Gunicorn, AUTH_ENV="production", PORT="x", code=1)
         assert printed.startswith("Bienvenue does not start.\n")
         assert "\nPORT " in printed
         assert "\nSet PUBLIC_URL to " in printed
-
-
-def run_gunicorn(*words: str, code: int = 0, **environ: str) -> str:
-    """Run it to its end, which comes soon, and return what it printed."""
-    done = subprocess.run(
-        Gunicorn.command + words, cwd=str(ROOT), timeout=60,
-        env=dict(os.environ, **environ), stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, universal_newlines=True)
-    assert done.returncode == code
-    assert "Traceback" not in done.stdout
-    return done.stdout
 
 
 # -- What comes in

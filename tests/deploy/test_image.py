@@ -234,7 +234,7 @@ class TestContainer:
         assert names - {"pip"} <= locked
 
     def test_ends_well(self, container: Image) -> None:
-        """On SIGTERM, which reaches gunicorn itself."""
+        """On SIGTERM, which reaches the server itself."""
         container.tell(signal.SIGTERM)
         assert container.ends() == 0
         assert "Traceback" not in container.log()

@@ -1,0 +1,383 @@
+#!/usr/bin/env python3
+"""The production server: real workers, and the storm that Flask's own stood.
+
+How it ends is in tests/test_ending.py.
+"""
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+from functools import partial
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, Tuple
+
+import pytest
+
+from cores import count_cores
+from tests.deploy.live import Production, exchange, run_to_its_end
+from tests.helpers import (
+    EMAIL, PASSWORD, STRANGE_TOKEN, Answer, Granian, all_at_once,
+    needs_granian)
+from tests.machine import wait_until
+from tests.smtp_server import SmtpServer
+from tests.test_going_live import HOST, is_sent
+from tests.test_hostile import CASES, MALLORY, Case, assert_json, send, sends
+
+pytestmark = needs_granian
+# What granian says itself of what is hardly HTTP, without a body; and of
+# forms in chunks, whose end it does not tell from a broken connection.
+OWN = (400, 405, 431)
+STRICTER = OWN + (411, 413)
+# It answers the second request of a connection too, as HTTP has it; hears a
+# line that ends in LF.
+OTHERWISE = ("pipelined", "pipelined-twice", "header-newlines-only")
+HOSTILE = [case for case in CASES if case.name not in OTHERWISE]
+FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
+CLOSE = b"Host: localhost\r\nConnection: close\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+# More than all threads of a machine like ours have together.
+MANY = 200
+
+
+class LiveGranian(Production, Granian):
+    """The production server in the production mode."""
+
+
+def workers(server: Granian) -> List[int]:
+    """Return the process ids of the workers that were ever started."""
+    return [int(each) for each in re.findall(
+        r"Spawning worker-\d+ with PID: (\d+)", server.log())]
+
+
+def serving(server: Granian) -> int:
+    """Return how many workers have begun to serve."""
+    return server.log().count("Started worker-")
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether a process is no more, or nothing but its exit code."""
+    try:
+        state = Path("/proc/{}/stat".format(pid)).read_text()
+    except OSError:
+        return True
+    return state.rpartition(") ")[2][0] == "Z"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Granian]:
+    """The production server in the development mode, with one account.
+
+    Were a variable of the process a header of a request, then the service
+    would hear of a proxy, and answer nothing at all.
+    """
+    started = Granian(tmp_path_factory.mktemp("granian"),
+                      HTTP_X_FORWARDED_FOR="203.0.113.7", HTTP_VIA="a proxy")
+    started.ask("POST", "/users", email=EMAIL, password=PASSWORD)
+    yield started
+    started.stop()
+    assert "Traceback" not in started.log()
+    assert "Killing" not in started.log()
+
+
+@pytest.fixture
+def mail() -> Iterator[SmtpServer]:
+    """A mail server that takes everything."""
+    with SmtpServer() as listening:
+        yield listening
+
+
+@pytest.fixture
+def go_live(tmp_path: Path, mail: SmtpServer) -> Iterator[
+        Callable[..., LiveGranian]]:
+    """Start it in production, with that mail server."""
+    started: List[LiveGranian] = []
+
+    def start(**environ: str) -> LiveGranian:
+        """Start one and return it once it answers."""
+        started.append(LiveGranian(tmp_path, MAIL_URL=mail.url, **environ))
+        return started[-1]
+    yield start
+    for each in started:
+        each.stop()
+        assert "Traceback" not in each.log()
+
+
+class TestSize:
+    """How much of the machine it takes, without being told."""
+
+    def test_worker_for_each_core(self, server: Granian) -> None:
+        """Hashes keep all of them busy, and no more."""
+        wait_until(lambda: serving(server) == count_cores())
+        assert len(workers(server)) == count_cores()
+
+    def test_setting_has_the_last_word(self, tmp_path: Path) -> None:
+        """A deployer who knows better sets WORKERS."""
+        started = Granian(tmp_path, WORKERS="3")
+        try:
+            wait_until(lambda: serving(started) == 3)
+        finally:
+            started.stop()
+
+    def test_nobody_is_turned_away(self, server: Granian) -> None:
+        """Of hundreds who come at once; a session of one worker is all's."""
+        sessions = all_at_once([partial(
+            server.ask, "POST", "/sessions", email=EMAIL, password=PASSWORD)
+            for _ in range(MANY)])
+        assert {each.status for each in sessions} == {200}
+        for each in sessions[:8]:
+            cookie = each.headers["Set-Cookie"].partition(";")[0]
+            assert server.ask(
+                "GET", "/profile", {"Cookie": cookie}).status in (200, 403)
+
+    def test_slow_bodies_stop_nobody_else(self, server: Granian) -> None:
+        """Whoever sends no body finds a thread; too many bodies get 503."""
+        slow = []
+        for _ in range(MANY):
+            slow.append(socket.create_connection(
+                ("127.0.0.1", server.port), timeout=20))
+            slow[-1].sendall(sends("POST", "/sessions", b"email=a")[:-1])
+        try:
+            for _ in range(20):
+                assert server.ask("GET", "/profile").status == 403
+            # The last to come is among those for whom there is no room.
+            if count_cores() == 1:
+                assert slow[-1].recv(12) == b"HTTP/1.1 503"
+        finally:
+            for each in slow:
+                each.close()
+
+
+class TestStart:
+    """What keeps it from starting, in sentences."""
+
+    def test_bad_settings(self) -> None:
+        """All of them at once, before any worker is started."""
+        printed = run_to_its_end(
+            Granian, AUTH_ENV="production", PORT="x", code=1)
+        assert printed.startswith("Bienvenue does not start.\n")
+        assert "\nPORT " in printed
+        assert "\nSet PUBLIC_URL to " in printed
+
+    def test_port_that_is_taken(
+            self, server: Granian, tmp_path: Path) -> None:
+        """granian's own way shares it with whoever has it."""
+        printed = run_to_its_end(
+            Granian, PORT=str(server.port), code=1,
+            DATABASE_URL="sqlite:///{}".format(tmp_path / "a.db"))
+        assert printed.endswith(
+            "Bienvenue does not start: 127.0.0.1 port {}: Address already in "
+            "use.\n".format(server.port))
+
+    def test_address_of_version_6_and_a_name(self) -> None:
+        """HOST is written there as everywhere else."""
+        from deploy.serve import listen
+        for host in ("::1", "localhost"):
+            with listen(host, 0) as listening:
+                assert listening.getsockname()[0] in ("::1", "127.0.0.1")
+
+
+# -- What comes in
+
+@pytest.fixture(scope="module")
+def answers(server: Granian) -> List[Tuple[Case, Answer]]:
+    """What it says to each request that is hostile.
+
+    Whoever says that no more will come may be hung up on.
+    """
+    heard = []
+    for case in HOSTILE:
+        try:
+            heard.append((case, send(server, case)))
+        except (HTTPException, ConnectionError):
+            assert case.ends, case.name
+    return heard
+
+
+class TestStorm:
+    """The hostile requests that tests/test_hostile.py makes."""
+
+    def test_each_is_answered_in_json_or_without_a_body(
+            self, answers: List[Tuple[Case, Answer]]) -> None:
+        """What granian refuses before the service hears of it has none."""
+        for case, answer in answers:
+            if answer.status in OWN and not answer.body:
+                assert "Set-Cookie" not in answer.headers
+            else:
+                assert_json(case, answer)
+
+    def test_each_is_refused(
+            self, answers: List[Tuple[Case, Answer]]) -> None:
+        """As by Flask's own server, or sooner; none is a mistake of ours."""
+        assert [(case.name, answer.status) for case, answer in answers
+                if answer.status not in case.statuses + STRICTER] == []
+
+    def test_nobody_came_in(
+            self, answers: List[Tuple[Case, Answer]],
+            server: Granian) -> None:
+        """No second request was hidden in a first."""
+        assert not any("Set-Cookie" in answer.headers for _, answer in answers)
+        assert server.ask("POST", "/reset_password",
+                          email=MALLORY).status == 403
+
+    @pytest.mark.parametrize("status, head", [
+        (b"411", b"POST /users HTTP/1.1\r\n" + CLOSE + FORM
+         + b"Content-Length: 5\r\n" + CHUNKED + b"0\r\n\r\n"),
+        (b"400", b"POST /users HTTP/1.1\r\n" + CLOSE + FORM
+         + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+        (b"403", b"GET / HTTP/1.1\r\nHost: evil.test\r\n" + CLOSE + b"\r\n"),
+        (b"431", b"GET / HTTP/1.1\r\n" + CLOSE + b"".join(
+            b"X-%d: a\r\n" % each for each in range(101)) + b"\r\n"),
+        (b"431", b"GET / HTTP/1.1\r\n" + CLOSE + b"X: " + b"a" * 100000
+         + b"\r\n\r\n"),
+        (b"400", b"GET / HTTP/1.1\r\n" + CLOSE + b"X: a\rY: b\r\n\r\n"),
+        (b"400", b"GET / HTTP/1.1\r\n" + CLOSE + b"X: a\0\r\n\r\n"),
+        (b"400", b"GET / HTTP/1.1\r\n" + CLOSE + b"X : a\r\n\r\n"),
+        (b"200", b"GET / HTTP/1.1\nHost: localhost\nConnection: close\n\n"),
+        (b"404", b"GET http://evil.test/x HTTP/1.1\r\n" + CLOSE + b"\r\n"),
+        (b"404", b"GET /x/profile HTTP/1.1\r\n" + CLOSE
+         + b"SCRIPT_NAME: /x\r\nPATH_INFO: /profile\r\n\r\n"),
+        (b"400", b"GET / HTTP/1.1\r\n" + CLOSE
+         + b"X-Forwarded-For: \xff, 203.0.113.7\r\n\r\n")])
+    def test_each_is_read_in_one_way(
+            self, server: Granian, status: bytes, head: bytes) -> None:
+        """One answer, and the connection is over."""
+        heard = exchange(server, head, hang_up=False)
+        assert heard.startswith(b"HTTP/1.1 " + status)
+        assert heard.count(b"HTTP/1.1") == 1
+
+    @pytest.mark.parametrize("kind, status", [
+        (b"application/x-www-form-urlencoded", b"411"),
+        (b"application/json", b"400")])
+    def test_broken_chunks_are_no_shorter_body(
+            self, server: Granian, kind: bytes, status: bytes) -> None:
+        """granian hands out what came; JSON shows that it has no end."""
+        heard = exchange(
+            server, b"POST /users HTTP/1.1\r\n" + CLOSE + b"Content-Type: "
+            + kind + b"\r\n" + CHUNKED + b"9\r\n{\"email\"\r\nzz\r\n",
+            hang_up=False)
+        assert heard.startswith(b"HTTP/1.1 " + status)
+
+    def test_json_in_chunks_is_read(self, server: Granian) -> None:
+        """As many a library sends it."""
+        heard = exchange(
+            server, b"POST /sessions HTTP/1.1\r\n" + CLOSE
+            + b"Content-Type: Application/JSON; charset=utf-8\r\n" + CHUNKED
+            + b"1\r\n{\r\n2d\r\n\"email\":\"bob@me.com\",\"password\":"
+            b"\"mySuperPwd\"}\r\n0\r\n\r\n", hang_up=False)
+        assert heard.startswith(b"HTTP/1.1 200 ")
+
+    def test_body_that_ends_early_is_no_shorter_body(
+            self, server: Granian) -> None:
+        """A connection that breaks must not set half a password."""
+        token = json.loads(server.ask(
+            "POST", "/reset_password", email=EMAIL).body)["reset_token"]
+        whole = sends("PUT", "/reset_password", "reset_token={}&new_password="
+                      "never".format(token).encode())
+        heard = exchange(server, whole[:-1])
+        assert heard.startswith(b"HTTP/1.1 400 ")
+        assert heard.endswith(b'{"message":"the body ended early"}\n')
+        assert server.ask("POST", "/sessions", email=EMAIL,
+                          password=PASSWORD).status == 200
+
+    def test_server_tells_no_version(self, server: Granian) -> None:
+        """Nobody is helped to choose an attack (ASVS 13.4.6)."""
+        answer = server.ask("GET", "/")
+        assert answer.headers["Server"] == "granian"
+
+
+# -- In production
+
+class TestLive:
+    """The production mode, with its log and its mail."""
+
+    def test_lines_of_proxies_are_one_in_their_order(
+            self, go_live: Callable[..., LiveGranian]) -> None:
+        """The nearest proxy wrote the last of them."""
+        started = go_live(TRUSTED_PROXIES="2", MAIL_IN_SERVER="0")
+        body = b"email=eve@me.com&password=wrong+and+long+enough"
+        exchange(started, b"POST /sessions HTTP/1.1\r\nHost: " + HOST.encode()
+                 + b"\r\nConnection: close\r\n" + FORM + b"X-Forwarded-For: "
+                 b"192.0.2.1, 203.0.113.7\r\nX-Forwarded-For: 198.51.100.9\r\n"
+                 b"Content-Length: %d\r\n\r\n%s" % (len(body), body),
+                 hang_up=False)
+        told = [line for line in started.told() if line.get("fact")]
+        assert told[-1]["network"] == "203.0.113.7"
+        assert started.ask("GET", "/", {"Host": "evil.test"}).status == 400
+
+    def test_log_is_json_and_repeats_nothing(
+            self, go_live: Callable[..., LiveGranian]) -> None:
+        """granian's own lines too; no request has one of its own."""
+        started = go_live(MAIL_IN_SERVER="0")
+        started.ask("GET", "/profile?session_id=" + STRANGE_TOKEN)
+        for line in (b"GET/?a=canary\r\n\r\n",
+                     b"GET / HTTP/1.1\r\nCookie canary: a\r\n\r\n",
+                     b"GET / HTTP/1.1\r\nCookie: canary\0\r\n\r\n"):
+            assert exchange(started, line).startswith(b"HTTP/1.1 4")
+        assert {"info"} == {
+            each["level"] for each in started.lines("_granian")}
+        assert "canary" not in started.log()
+        assert STRANGE_TOKEN not in started.log()
+
+    def test_killed_workers_are_replaced(
+            self, go_live: Callable[..., LiveGranian], mail: SmtpServer,
+            tmp_path: Path) -> None:
+        """And so are their senders; what they were at is counted no more."""
+        sums = tmp_path / "sums"
+        sums.mkdir()
+        (sums / "counter_1.db").write_bytes(b"left over")
+        started = go_live(METRICS_TOKEN="k" * 40,
+                          PROMETHEUS_MULTIPROC_DIR=str(sums))
+        assert not (sums / "counter_1.db").exists()
+        wait_until(lambda: serving(started) == count_cores())
+        killed = workers(started)
+        for each in killed:
+            (sums / "gauge_livesum_{}.db".format(each)).touch()
+            os.kill(each, signal.SIGKILL)
+        wait_until(lambda: serving(started) == 2 * len(killed))
+        assert started.registers(EMAIL) == 200
+        wait_until(partial(is_sent, tmp_path))
+        assert len(mail.to(EMAIL)) == 1
+        assert not {sums / "gauge_livesum_{}.db".format(each)
+                    for each in killed} & set(sums.iterdir())
+
+
+def test_workers_end_with_their_master(tmp_path: Path) -> None:
+    """However it came to its end; nobody else would end them."""
+    started = Granian(tmp_path)
+    pids = workers(started)
+    started.kill()
+    wait_until(lambda: all(is_gone(each) for each in pids))
+
+
+class Slow:
+    """A WSGI application that counts who is in it, and closes its answers."""
+
+    def __init__(self) -> None:
+        """Start with nobody."""
+        self.closed = 0
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        """Answer in two pieces."""
+        start_response("200 OK", [])
+        return self
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Return the pieces."""
+        return iter([b"a", b"b"])
+
+    def close(self) -> None:
+        """Note that the server is done with the answer."""
+        self.closed += 1
+
+
+def test_answer_is_one_piece_that_was_closed() -> None:
+    """Which granian sends without asking for more."""
+    from deploy.serve import Entrance
+    from settings import Settings
+    slow = Slow()
+    answer = Entrance(slow, Settings())({}, lambda *_: None)
+    assert (answer, slow.closed) == ([b"ab"], 1)
