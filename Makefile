@@ -23,7 +23,7 @@ run: $(VENV)/run.done  ## Install if needed, then serve this machine and print w
 	@exec $(SETTINGS) $(BIN)/python app.py
 
 serve: $(VENV)/run.done  ## Serve with the production server by the settings in .env (SERVER=gunicorn: the other one).
-	@exec $(SETTINGS) $(BIN)/$($(or $(SERVER),$(if $(wildcard $(BIN)/granian),granian,gunicorn)))
+	@exec $(SETTINGS) $(BIN)/$($(or $(SERVER),$(shell test -x $(BIN)/granian && echo granian || echo gunicorn)))
 
 doctor: $(VENV)/run.done  ## Show the settings that are in effect, and what is wrong with them.
 	@exec $(BIN)/flask doctor
