@@ -15,7 +15,6 @@ from typing import (
     Any, Dict, Iterable, Iterator, List, Optional, Tuple, Type, TypeVar)
 
 from sqlalchemy import bindparam, func, inspect
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import (
     DataError, DBAPIError, IntegrityError, InvalidRequestError,
     ProgrammingError, TimeoutError as PoolTimeout)
@@ -195,6 +194,8 @@ class DB:
         with self._work(writes=True) as work:
             insert = table.insert().prefix_with("OR IGNORE")
             if work.bind.dialect.name == "postgresql":
+                from sqlalchemy.dialects import postgresql  # 5 MB of it
+
                 insert = postgresql.insert(table).on_conflict_do_nothing()
             work.execute(insert, values)
 
