@@ -130,6 +130,15 @@ class TestSize:
         finally:
             started.stop()
 
+    def test_workers_take_turns_at_hashing(self, server: Granian) -> None:
+        """By files without a name that all of them have, one for a slot."""
+        shared = [{os.readlink(str(each)) for each in Path(
+            "/proc/{}/fd".format(pid)).iterdir()
+            if "(deleted)" in os.readlink(str(each))}
+            for pid in [server.process.pid] + workers(server)]
+        assert len(shared[0]) == count_cores()
+        assert all(shared[0] <= each for each in shared)
+
     def test_nobody_is_turned_away(self, server: Granian) -> None:
         """Of hundreds who come at once; a session of one worker is all's."""
         sessions = all_at_once([partial(
