@@ -64,7 +64,8 @@ def bearer() -> Optional[str]:
 
 def the_cookie(name: str) -> str:
     """Return the value of a cookie, "" unless there is exactly one."""
-    cookies = parse_cookie(request.environ.get("HTTP_COOKIE")).getlist(name)
+    cookies = parse_cookie(
+        request.environ.get("HTTP_COOKIE", "")).getlist(name)
     return cookies[0] if len(cookies) == 1 else ""
 
 
