@@ -43,10 +43,10 @@ def test_amounts_have_three_digits(number: float, text: str) -> None:
 
 def test_a_page_is_renewed_between_its_markers_only() -> None:
     """What a person wrote stays, and so does what was not measured."""
-    page = "\n".join(("before", MARKED.format("must-show", "old"), "between",
+    page = "\n".join(("before", MARKED.format("must-show", "outdated"), "between",
                       MARKED.format("bench.storm", "kept"), "after"))
     text = renewed(page, run_with(120))
-    assert "old" not in text and "1.20 ×" in text
+    assert "outdated" not in text and "1.20 ×" in text
     assert MARKED.format("bench.storm", "kept") in text
     assert text.startswith("before\n") and text.endswith("\nafter")
     assert renewed(text, run_with(120)) == text

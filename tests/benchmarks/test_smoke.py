@@ -23,7 +23,7 @@ def test_a_read_is_measured_and_what_fails_is_named(tmp_path: Path) -> None:
     def broken() -> dict[str, float]:
         """Fail as a server that does not start."""
         raise RuntimeError("never answered")
-    service = Ours("gunicorn", Crowd(20, cost=4))
+    service = Ours("gunicorn", Crowd(20, cost=10))
     servers, found = Servers(tmp_path / "run"), Results()
     try:
         found.take_turns({"broken": broken, "ours": reader(
