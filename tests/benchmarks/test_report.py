@@ -43,7 +43,8 @@ def test_amounts_have_three_digits(number: float, text: str) -> None:
 
 def test_a_page_is_renewed_between_its_markers_only() -> None:
     """What a person wrote stays, and so does what was not measured."""
-    page = "\n".join(("before", MARKED.format("must-show", "outdated"), "between",
+    page = "\n".join(("before", MARKED.format("must-show", "outdated"),
+                      "between",
                       MARKED.format("bench.storm", "kept"), "after"))
     text = renewed(page, run_with(120))
     assert "outdated" not in text and "1.20 ×" in text
