@@ -11,10 +11,11 @@ gunicorn := gunicorn -c deploy/gunicorn.conf.py app:app
 # What makes the lock and looks at it; nothing that runs needs it.
 TOOLS := .venvs/tools
 TOOL_PACKAGES := "uv>=0.13" "pip-audit>=2.10" "cyclonedx-bom>=7.5"
-DEPLOYED = $(sort $(filter-out requirements-dev.txt,$(wildcard requirements*.txt)))
+BENCH = $(BIN)/python -m benchmarks $(if $(SERVER),--server $(SERVER),) $(if $(ONLY),--only $(ONLY),)
+DEPLOYED = $(sort $(filter-out requirements-dev.txt requirements-bench.txt,$(wildcard requirements*.txt)))
 ADVISORIES ?= pypi
 .DEFAULT_GOAL := help
-.PHONY: help run serve doctor test test-quick test-ends lint types coverage timing e2e lock audit sbom clean
+.PHONY: help run serve doctor test test-quick test-ends lint types coverage timing bench bench-peers e2e lock audit sbom clean
 
 help:  ## Print what each target does.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -48,6 +49,12 @@ coverage: $(VENV)/dev.done  ## Run every test and print the branches that none o
 
 timing: $(VENV)/dev.done  ## Measure whether known and unknown addresses differ in time; takes minutes.
 	@$(BIN)/python -m tests.timing
+
+bench: $(VENV)/bench.done  ## Measure speed against the limits, for docs/performance.md (SERVER=gunicorn, ONLY=get,storm).
+	@$(BENCH)
+
+bench-peers: $(VENV)/bench.done  ## Measure the same beside well-known libraries, each installed for itself.
+	@$(BENCH) --peers
 
 e2e: $(VENV)/dev.done  ## Walk the card's journey (main.py) against BASE_URL, by default localhost:5000.
 	@$(BIN)/python main.py && echo "main.py: all is well"
@@ -85,6 +92,11 @@ $(VENV)/run.done: requirements.txt | $(BIN)/python
 $(VENV)/dev.done: requirements-dev.txt $(VENV)/run.done
 	@echo "Installing what the tests need."
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/bench.done: requirements-bench.txt $(VENV)/dev.done
+	@echo "Installing what draws the pictures."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 
 $(TOOLS)/tools.done: | $(BIN)/python

@@ -22,7 +22,8 @@ import threading
 from contextlib import closing
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import (
+    Any, Callable, Dict, List, Optional, Sequence, Tuple, Type)
 
 import pytest
 
@@ -161,6 +162,9 @@ class Postgres:
     It trades safety for speed, as nobody needs its data tomorrow.
     """
 
+    settings: Tuple[str, ...] = (
+        "max_connections=300", "fsync=off", "synchronous_commit=off")
+
     def __init__(self, addresses: Sequence[str] = ("127.0.0.1",)) -> None:
         """Make it, to be reached at these addresses, and start it."""
         self._programs = programs()
@@ -236,9 +240,8 @@ class Postgres:
         """Start again; return once it answers."""
         options = ["-D", str(self.data), "-p", str(self.port),
                    "-c", "listen_addresses=" + ",".join(self._addresses),
-                   "-c", "unix_socket_directories=",
-                   "-c", "max_connections=300", "-c", "fsync=off",
-                   "-c", "synchronous_commit=off"]
+                   "-c", "unix_socket_directories="]
+        options += ["--" + each for each in self.settings]
         log = (self.folder / "log").open("ab")
         with log:
             self._process = self._start("postgres", *options, output=log)
@@ -284,9 +287,9 @@ class Postgres:
 
 
 @lru_cache(maxsize=None)
-def postgres() -> Postgres:
+def postgres(kind: Type[Postgres] = Postgres) -> Postgres:
     """Return the server of this run, started on the first call."""
-    server = Postgres()
+    server = kind()
     atexit.register(server.remove)
     return server
 
