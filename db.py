@@ -30,6 +30,9 @@ from user import Base, User, canonical_email
 Row = TypeVar("Row")
 # How many rows are looked at before others have their turn.
 STEP = 1000
+# How often look-ups make sure that the file is still there, in seconds: the
+# question costs as much as the look-up itself when many ask.
+LOOK_EVERY = 0.01
 # What PostgreSQL says when a table is not there, or not for us.
 SHUT = ("42P01", "42501")
 # A session by its digest and what is said of its user, unless that is
@@ -280,7 +283,7 @@ class DB:
         it joins no transaction.
         """
         with _faults():
-            self._database.prepare()
+            self._database.prepare(LOOK_EVERY)
             found = self._visits.first(digest)
         return None if found is None else Visit(*found)
 

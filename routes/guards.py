@@ -6,7 +6,7 @@ whose behalf, and how much is said.
 """
 from __future__ import annotations
 
-import os
+import random
 import re
 import time
 from functools import lru_cache
@@ -58,6 +58,9 @@ OPERATIONS = "operations"
 # All that we answer; another one is a word of the client's.
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE"))
 FORWARDED = re.compile(r"HTTP_(FORWARDED|VIA|X_REAL_IP|X_FORWARDED_.*)\Z")
+# Ids are no secrets; asking the system for each would give up the turn that
+# this thread has in the interpreter.
+RANDOM = random.Random()
 # Under which name a request carries its id, from the first on.
 NAME = "bienvenue.request_id"
 
@@ -89,7 +92,8 @@ class Named:
     def __call__(self, environ: Dict[str, Any], start_response: Any) -> Any:
         """Answer a request as the application does, and say whose it is."""
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if REQUEST_ID.match(given) else os.urandom(16).hex()
+        request_id = given if REQUEST_ID.match(given) else "{:032x}".format(
+            RANDOM.getrandbits(128))
         environ[NAME] = request_id
 
         def start(status: str, headers: List[Tuple[str, str]],
