@@ -138,16 +138,16 @@ def member(guest: Visitor, safe: Auth, mailbox: Mailbox) -> Visitor:
 # -- Real servers
 
 @pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[Callable[[], Server]]:
+def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Start real servers, all on one database; they end with the test.
 
     Their logs must hold neither a traceback nor a warning of Python.
     """
     servers = []
 
-    def start() -> Server:
+    def start(**environ: str) -> Server:
         """Start one more and return it once it answers."""
-        server = Server(tmp_path)
+        server = Server(tmp_path, **environ)
         servers.append(server)
         return server
     yield start

@@ -109,8 +109,7 @@ class Part(NamedTuple):
         started, printed, passed = time.time(), "\n== ", True
         for each in self.commands:
             done = subprocess.run(
-                each, cwd=str(ROOT), env=dict(
-                    os.environ, TEST_DATABASE=self.database),
+                each, cwd=str(ROOT), env=self.environ(),
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 universal_newlines=True)
             printed += done.stdout
@@ -119,6 +118,15 @@ class Part(NamedTuple):
             printed, self.name, "all well" if passed else "FAILED",
             time.time() - started), flush=True)
         return passed
+
+    def environ(self) -> Dict[str, str]:
+        """Return the variables of its commands.
+
+        Bytecode is kept, or hundreds of servers compile the service again.
+        """
+        kept = dict(os.environ, TEST_DATABASE=self.database)
+        kept.pop("PYTHONDONTWRITEBYTECODE", None)
+        return kept
 
 
 def suite(version: Version, python: Path, newest: bool,

@@ -24,8 +24,6 @@ from errors import AuthError
 from settings import Settings
 from tests.helpers import ROOT
 
-# Pages and names are the same on every Python.
-pytestmark = pytest.mark.once
 ERRORS: List[Type[AuthError]] = [
     each for each in vars(errors).values()
     if isinstance(each, type) and issubclass(each, AuthError)]

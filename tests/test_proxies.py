@@ -29,9 +29,6 @@ from tests.smtp_server import SmtpServer
 from tests.test_going_live import DEVICE, SESSION, Live
 from tests.test_going_live import HOST as OTHER_HOST
 
-# What is tested are the proxies and their files; what they ask for is in
-# tests/routes/test_forward.py.
-pytestmark = pytest.mark.once
 URL = "https://" + HOST
 SQUATTED = "ceo@me.com"
 NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Accept": "text/html"}

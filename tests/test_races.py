@@ -240,9 +240,11 @@ class TestCrowds:
         assert tally(sum(lives, [])) == {200: 8 * 50 * 3}
 
     def test_servers_that_start_together_on_no_database_all_serve(
-            self, start_server: Callable[[], Server]) -> None:
+            self, start_server: Callable[..., Server],
+            tmp_path: Path) -> None:
         """The first requests race to make the tables; none of them fails."""
-        together = all_at_once([start_server] * 8)
+        url = url_in(tmp_path, "nobody")
+        together = all_at_once([partial(start_server, DATABASE_URL=url)] * 8)
         assert tally(all_at_once([
             partial(server.ask, "POST", "/users",
                     email="bob{}@me.com".format(number), password=PASSWORD)
