@@ -161,12 +161,15 @@ class Crowd:
                 "waits": self.waits, "bare": self.bare}
 
     async def _client(self, number: int) -> None:
-        """Sign in as one's own accounts in turn until the time is over."""
+        """Sign in as one's own accounts in turn until the time is over.
+
+        At least once, however late this process came to run.
+        """
         connection = Connection(self._job.port)
         mine = self._job.emails[number::self._job.clients]
         mine = mine or [self._job.emails[number % len(self._job.emails)]]
         over, turn = self._job.begin + self._job.seconds, 0
-        while time.monotonic() < over:
+        while not turn or time.monotonic() < over:
             pause = await self._sign_in(
                 connection, mine[turn % len(mine)], number)
             turn += 1
@@ -226,7 +229,7 @@ async def owner(job: Job) -> Dict[str, Any]:
 
     await succeed()
     await until(job.begin)
-    while time.monotonic() < job.begin + job.seconds:
+    while not waits or time.monotonic() < job.begin + job.seconds:
         started = time.monotonic()
         await succeed()
         waits.append(time.monotonic() - started)

@@ -68,11 +68,12 @@ def run(job: Job) -> Dict[str, Any]:
 
 
 def hammer(server: Process, port: int, path: str, readers: List[Headers],
-           seconds: float, connections: int = 16) -> Dict[str, float]:
+           seconds: float, connections: int = 16) -> Dict[str, Any]:
     """Read as fast as so many connections can (wrk); return what was seen.
 
     `per_second` counts good answers only; `cpu_us` is what the processes of
-    the server spent on a request, in microseconds.
+    the server spent on a request, in microseconds, and None if there was no
+    answer at all.
     """
     before = server.cpu_seconds()
     seen = wrk("http://127.0.0.1:{}{}".format(port, path), path, readers,
@@ -80,7 +81,8 @@ def hammer(server: Process, port: int, path: str, readers: List[Headers],
     spent = server.cpu_seconds() - before
     good = seen["requests"] - seen["bad"]
     return {"per_second": good / seen["seconds"],
-            "cpu_us": 1e6 * spent / max(1, seen["requests"]),
+            "cpu_us": (1e6 * spent / seen["requests"]
+                       if seen["requests"] else None),
             "p50_ms": seen["p50_ms"], "p99_ms": seen["p99_ms"],
             "bad": seen["bad"] + seen["broken"]}
 

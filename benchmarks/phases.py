@@ -357,8 +357,7 @@ def guessed_at(server: Running, seconds: float) -> Round:
                              0, seconds),
             "statuses": told["statuses"], "bare": told["bare"],
             "grown_mb": total_mb(server) - before,
-            "owner_slowest_s": max(
-                waits, default=seconds), "owner_times": len(waits)}
+            "owner_slowest_s": max(waits), "owner_times": len(waits)}
 
 
 def total_mb(server: Running) -> float:
