@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -111,6 +112,8 @@ def write(data: report.Data, results: Path, docs: Path) -> None:
 
 def main(words: Optional[List[str]] = None) -> int:
     """Do what is asked, phase by phase; 1 if anything failed."""
+    # Whoever ends us ends the servers, too, and those are other sessions.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     given, began = arguments(words), time.monotonic()
     plan, phases = plan_of(given), phases_of(given)
     if phases and not shutil.which("wrk"):

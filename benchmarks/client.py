@@ -13,6 +13,7 @@ import asyncio
 import json
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Awaitable, Callable, Dict, List, Optional
 
@@ -73,14 +74,16 @@ class Connection:
             try:
                 return await self._ask(request)
             except (OSError, asyncio.IncompleteReadError):
-                self.close()
+                await self.close()
         return await self._ask(request)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Hang up; the next request connects anew."""
-        if self._writer is not None:
-            self._writer.close()
-        self._reader = self._writer = None
+        writer, self._writer, self._reader = self._writer, None, None
+        if writer is not None:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def _ask(self, request: bytes) -> Answer:
         """Send a request on this connection, or a new one, and read."""
@@ -92,10 +95,10 @@ class Connection:
             answer = await asyncio.wait_for(
                 wire.read_answer(self._reader), PATIENCE)
         except GONE:
-            self.close()
+            await self.close()
             raise
         if answer.headers.get("connection", "").lower() == "close":
-            self.close()
+            await self.close()
         return answer
 
 
@@ -133,6 +136,8 @@ async def sparse(job: Job) -> Dict[str, Any]:
         await until(job.begin + number / job.rate)
         tasks.append(asyncio.ensure_future(read(number)))
     await asyncio.gather(*tasks)
+    for each in idle:
+        await each.close()
     return {"samples": sorted(samples)}
 
 
@@ -156,17 +161,20 @@ class Crowd:
                 "waits": self.waits, "bare": self.bare}
 
     async def _client(self, number: int) -> None:
-        """Sign in as one's own accounts in turn until the time is over."""
+        """Sign in as one's own accounts in turn until the time is over.
+
+        At least once, however late this process came to run.
+        """
         connection = Connection(self._job.port)
         mine = self._job.emails[number::self._job.clients]
         mine = mine or [self._job.emails[number % len(self._job.emails)]]
         over, turn = self._job.begin + self._job.seconds, 0
-        while time.monotonic() < over:
+        while not turn or time.monotonic() < over:
             pause = await self._sign_in(
                 connection, mine[turn % len(mine)], number)
             turn += 1
             await asyncio.sleep(min(pause, max(0.0, over - time.monotonic())))
-        connection.close()
+        await connection.close()
 
     async def _sign_in(self, connection: Connection, email: str,
                        number: int) -> float:
@@ -203,7 +211,8 @@ async def owner(job: Job) -> Dict[str, Any]:
     The first time is before `begin`, when nobody disturbs. `waits` are the
     seconds to success; one who is refused comes back when told to.
     """
-    connection, cookies = Connection(job.port), dict(job.readers[0])
+    connection = Connection(job.port)
+    cookies: Headers = {}
     waits: List[float] = []
 
     async def succeed() -> None:
@@ -220,11 +229,12 @@ async def owner(job: Job) -> Dict[str, Any]:
 
     await succeed()
     await until(job.begin)
-    while time.monotonic() < job.begin + job.seconds:
+    while not waits or time.monotonic() < job.begin + job.seconds:
         started = time.monotonic()
         await succeed()
         waits.append(time.monotonic() - started)
         await asyncio.sleep(1)
+    await connection.close()
     return {"waits": waits}
 
 
@@ -234,22 +244,29 @@ async def arrive(job: Job) -> Dict[str, Any]:
     Raises RuntimeError when a server takes no account or gives no cookie.
     """
     connection = Connection(job.port)
-    for email in job.emails:
-        answer = await connection.ask(wire.register(
-            job.api, email, job.password))
-        demand(answer, answer.status < 400, "no account")
-    readers = []
-    for email in job.emails[:job.clients]:
-        answer = await connection.ask(wire.sign_in(
-            job.api, email, job.password, {}))
-        demand(answer, answer.status in job.api.good and bool(
-            answer.cookies), "no session")
-        reader = wire.cookie_header(answer.cookies)
-        answer = await connection.ask(wire.get(
-            job.api, job.api.profile, reader))
-        demand(answer, email.encode() in answer.body, "not known again")
-        readers.append(reader)
-    return {"readers": readers}
+    try:
+        for email in job.emails:
+            answer = await connection.ask(wire.register(
+                job.api, email, job.password))
+            demand(answer, answer.status < 400, "no account")
+        return {"readers": [await new_reader(job, connection, email)
+                            for email in job.emails[:job.clients]]}
+    finally:
+        await connection.close()
+
+
+async def new_reader(job: Job, connection: Connection,
+                     email: str) -> Headers:
+    """Sign in, and return what shows that, once it was shown to work."""
+    answer = await connection.ask(wire.sign_in(
+        job.api, email, job.password, {}))
+    demand(answer, answer.status in job.api.good and bool(
+        answer.cookies), "no session")
+    reader = wire.cookie_header(answer.cookies)
+    answer = await connection.ask(wire.get(
+        job.api, job.api.profile, reader))
+    demand(answer, email.encode() in answer.body, "not known again")
+    return reader
 
 
 def demand(answer: Answer, good: bool, otherwise: str) -> None:

@@ -7,12 +7,13 @@ keeps the books.
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -67,11 +68,12 @@ def run(job: Job) -> Dict[str, Any]:
 
 
 def hammer(server: Process, port: int, path: str, readers: List[Headers],
-           seconds: float, connections: int = 16) -> Dict[str, float]:
+           seconds: float, connections: int = 16) -> Dict[str, Any]:
     """Read as fast as so many connections can (wrk); return what was seen.
 
     `per_second` counts good answers only; `cpu_us` is what the processes of
-    the server spent on a request, in microseconds.
+    the server spent on a request, in microseconds, and None if there was no
+    answer at all.
     """
     before = server.cpu_seconds()
     seen = wrk("http://127.0.0.1:{}{}".format(port, path), path, readers,
@@ -79,31 +81,47 @@ def hammer(server: Process, port: int, path: str, readers: List[Headers],
     spent = server.cpu_seconds() - before
     good = seen["requests"] - seen["bad"]
     return {"per_second": good / seen["seconds"],
-            "cpu_us": 1e6 * spent / max(1, seen["requests"]),
+            "cpu_us": (1e6 * spent / seen["requests"]
+                       if seen["requests"] else None),
             "p50_ms": seen["p50_ms"], "p99_ms": seen["p99_ms"],
             "bad": seen["bad"] + seen["broken"]}
 
 
 def wrk(url: str, path: str, readers: List[Headers], seconds: float,
         connections: int) -> Dict[str, float]:
-    """Run wrk for a whole number of seconds and return what it counted."""
+    """Run wrk for so long and return what it counted."""
     program = shutil.which("wrk")
     if not program:
         raise RuntimeError(NO_WRK)
-    length = max(1, math.ceil(seconds))
     with tempfile.NamedTemporaryFile("w", suffix=".headers") as written:
         written.write("\n".join("\t".join(
             "{}: {}".format(*pair) for pair in each.items())
             for each in readers))
         written.flush()
-        done = subprocess.run(
-            [program, "-t1", "-c{}".format(connections), "-d{}s".format(
-                length), "--timeout", "30s", "-s", str(HERE / "wrk.lua"),
-             url], env=dict(os.environ, WRK_PATH=path,
-                            WRK_HEADERS=written.name),
+        running = subprocess.Popen(
+            [program, "-t1", "-c{}".format(connections), "-d1h", "--timeout",
+             "30s", "-s", str(HERE / "wrk.lua"), url],
+            env=dict(os.environ, WRK_PATH=path, WRK_HEADERS=written.name),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            universal_newlines=True, timeout=length + GRACE_SECONDS)
-    return counted_by_wrk(done.stdout)
+            universal_newlines=True)
+        return counted_by_wrk(interrupted(running, seconds))
+
+
+def interrupted(running: subprocess.Popen[str], seconds: float) -> str:
+    """Interrupt a program after so long; return what it said until its end.
+
+    wrk counts whole seconds only, but knows how long it ran.
+    """
+    try:
+        time.sleep(seconds)
+        running.send_signal(signal.SIGINT)
+        return running.communicate(timeout=GRACE_SECONDS)[0]
+    except subprocess.TimeoutExpired:
+        raise RuntimeError("wrk never ended") from None
+    finally:
+        if running.poll() is None:
+            running.kill()
+            running.communicate()
 
 
 def counted_by_wrk(printed: str) -> Dict[str, float]:

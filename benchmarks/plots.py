@@ -5,15 +5,17 @@ Drawn from the same JSON as the tables, small enough to be kept.
 """
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
 from matplotlib import rcParams
 from matplotlib.figure import Figure
+from PIL import Image
 
 from benchmarks.client import RATE
 from benchmarks.figures import Round, median
-from benchmarks.report import Data, names, rounds, sizes_of
+from benchmarks.report import Data, amount, names, rounds, sizes_of
 
 BLUE, ORANGE, GREY, GREEN = "#1f5fa8", "#d9730d", "#777777", "#2f7d4f"
 # Of a peer's the one with the longest tradition, if it was measured.
@@ -38,8 +40,11 @@ def draw(data: Data, folder: Path) -> List[Path]:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a picture: the same bytes for the same data."""
-    figure.savefig(str(path), dpi=110, metadata={"Software": None})
+    """Write a picture: few colours, and the same bytes for the same data."""
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=110, metadata={"Software": None})
+    Image.open(drawn).convert("RGB").quantize(64).save(
+        str(path), optimize=True)
     return path
 
 
@@ -63,6 +68,8 @@ def storm_picture(data: Data) -> Any:
     for name, colour, seen in waits:
         dots(axes, name, colour, seen)
     frame_storm(axes, waits[0][2])
+    figure.legend(loc="outside lower center", frameon=False, markerscale=2,
+                  ncols=2)
     return figure
 
 
@@ -75,8 +82,8 @@ def dots(axes: Any, name: str, colour: str, seen: Round) -> None:
     """Draw a dot for each request, where it was due and as high as it took."""
     waits = seen["waits_ms"]
     axes.plot([place / RATE for place in range(len(waits))], waits, "o",
-              color=colour, label="{}: p99 in the storm {:,.0f} ms".format(
-                  name, seen["during"]["p99_ms"]), **PEN)
+              color=colour, label="{}: p99 in the storm {}".format(
+                  name, amount(seen["during"]["p99_ms"], "ms")), **PEN)
 
 
 def frame_storm(axes: Any, seen: Round) -> None:
@@ -91,7 +98,6 @@ def frame_storm(axes: Any, seen: Round) -> None:
     axes.set_xlabel("seconds; grey: 8 clients sign in without a pause")
     axes.set_title("How long GET /profile takes, 40 a second", loc="left")
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(loc="upper left", frameon=False, markerscale=2)
 
 
 # -- Growth

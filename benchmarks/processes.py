@@ -127,7 +127,11 @@ class Process:
         with suppress(subprocess.TimeoutExpired, OSError):
             self._process.terminate()
             self._process.wait(STOP_SECONDS)
-        for number in session_of(self.leader):
-            with suppress(OSError):
-                os.kill(number, signal.SIGKILL)
+        left = session_of(self.leader)
+        while left:
+            for number in left:
+                with suppress(OSError):
+                    os.kill(number, signal.SIGKILL)
+            time.sleep(0.01)  # the kernel takes them down when it gets to it
+            left = session_of(self.leader)
         self._process.wait()
