@@ -205,10 +205,15 @@ class Master(MPServer):
 
     def _respawn_workers(self, workers: List[int], *args: Any,
                          **options: Any) -> None:
-        """Replace workers, and count what they were doing no more."""
+        """Replace workers, and count what they were doing no more.
+
+        However often: granian would end all of them at the second death
+        within 5.5 s, and two that run out of memory are no reason for that.
+        """
         gone = [self.wrks[each].inner.pid for each in workers]
         respawn: Any = super()._respawn_workers
         respawn(workers, *args, **options)
+        self.respawned_wrks.clear()
         for pid in gone:
             forget_worker(pid)
 

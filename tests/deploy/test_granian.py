@@ -370,6 +370,19 @@ class TestLive:
                     for each in killed} & set(sums.iterdir())
 
 
+def test_worker_that_dies_again_is_replaced_again(tmp_path: Path) -> None:
+    """Two deaths within seconds are no end of the service."""
+    started = Granian(tmp_path, WORKERS="1")
+    try:
+        for count in (1, 2, 3):
+            wait_until(lambda: serving(started) == count)
+            os.kill(workers(started)[-1], signal.SIGKILL)
+        wait_until(lambda: serving(started) == 4)
+        assert started.ask("GET", "/").status == 200
+    finally:
+        started.stop()
+
+
 def test_workers_end_with_their_master(tmp_path: Path) -> None:
     """However it came to its end; nobody else would end them."""
     started = Granian(tmp_path)
