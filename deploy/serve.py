@@ -23,6 +23,7 @@ import threading
 import time
 import warnings
 from contextlib import ExitStack
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, Optional
 
@@ -193,15 +194,26 @@ class Master(MPServer):
         return Entrance(app, AUTH.settings)
 
     def _init_shared_socket(self) -> None:
-        """Listen once for all workers.
+        """Listen before there are workers, with a socket for each.
 
-        granian has each worker listen for itself, which loses whoever waits
-        for one that dies, and lets a second service share the port unseen.
+        The system deals out who comes; from one socket whoever is awake takes
+        all that it can get, and the other cores look on. They are kept here:
+        where granian has each worker listen for itself, whoever waits for one
+        that dies is lost, and a second service shares the port unseen.
         """
-        self._sso = listen(self.bind_addr, self.bind_port)
+        self._listening = listen(
+            self.bind_addr, self.bind_port,
+            self.workers if sys.platform == "linux" else 1)
+        self._sso = self._listening[0]
+
+    def _spawn_worker(self, idx: int, *args: Any, **options: Any) -> Any:
+        """Give a worker its socket, also one that stands in for another."""
+        self._sso = self._listening[idx % len(self._listening)]
         holder = getattr(granian.net, "SocketHolder")
         self._shd = holder(self._sso.fileno(), False, *(
             [BACKLOG] if sys.platform == "linux" else []))
+        spawn: Any = super()._spawn_worker
+        return spawn(idx, *args, **options)
 
     def _respawn_workers(self, workers: List[int], *args: Any,
                          **options: Any) -> None:
@@ -218,19 +230,27 @@ class Master(MPServer):
             forget_worker(pid)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there; a sentence if that cannot be."""
+def listen(host: str, port: int, count: int) -> List[socket.socket]:
+    """Return sockets that listen there; a sentence if that cannot be.
+
+    The first attempt, by one that shares with nobody, finds out whether
+    somebody else is there.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.create_server(
-            address[:2], family=family, backlog=BACKLOG,
+        open_one = partial(
+            socket.create_server, address[:2], family=family, backlog=BACKLOG,
             dualstack_ipv6=family == socket.AF_INET6)
+        if count > 1:
+            open_one().close()
+        listening = [open_one(reuse_port=count > 1) for _ in range(count)]
     except OSError as error:
         raise SystemExit("Bienvenue does not start: {} port {}: {}.".format(
             host, port, str(error.strerror).partition(" (")[0])) from error
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listening.set_inheritable(True)
+    for each in listening:
+        each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        each.set_inheritable(True)
     return listening
 
 

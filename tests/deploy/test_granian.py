@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -63,6 +64,16 @@ def workers(server: Granian) -> List[int]:
 def serving(server: Granian) -> int:
     """Return how many workers have begun to serve."""
     return server.log().count("Started worker-")
+
+
+def connections(pid: int) -> int:
+    """Return how many connections of clients a process has."""
+    inodes = {line.split()[9] for line in Path(
+        "/proc/{}/net/tcp".format(pid)).read_text().splitlines()[1:]
+        if line.split()[3] == "01"}
+    held = {os.readlink(str(each)) for each in Path(
+        "/proc/{}/fd".format(pid)).iterdir()}
+    return sum("socket:[{}]".format(each) in held for each in inodes)
 
 
 def is_gone(pid: int) -> bool:
@@ -201,8 +212,25 @@ class TestStart:
         """HOST is written there as everywhere else."""
         from deploy.serve import listen
         for host in ("::1", "localhost"):
-            with listen(host, 0) as listening:
+            listening, = listen(host, 0, 1)
+            with listening:
                 assert listening.getsockname()[0] in ("::1", "127.0.0.1")
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="one socket for all")
+    def test_clients_are_dealt_out(self, tmp_path: Path) -> None:
+        """Sixteen of them at once do not sit on one worker."""
+        started = Granian(tmp_path, WORKERS="2")
+        try:
+            wait_until(lambda: serving(started) == 2)
+            with ExitStack() as stack:
+                for _ in range(16):
+                    stack.enter_context(socket.create_connection(
+                        ("127.0.0.1", started.port), timeout=20)).sendall(
+                            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                wait_until(lambda: all(
+                    connections(each) for each in workers(started)))
+        finally:
+            started.stop()
 
 
 # -- What comes in
