@@ -69,9 +69,9 @@ STATUS: Dict[Type[AuthError], int] = {
 }
 # What every 401 asks for (RFC 9110, 15.5.2). Browsers make no dialogue of it.
 CHALLENGE = 'Bearer realm="Bienvenue"'
-# Refusals that whoever runs the service wants to hear of (ASVS 16.3).
-REMARKABLE = (Unavailable, Overloaded, Throttled, CrossSite, UnknownHost,
-              DevelopmentOnly)
+# Refusals that whoever runs the service wants to hear of (ASVS 16.3). Not
+# Overloaded, of which a flood brings thousands a second: the metrics count it.
+REMARKABLE = (Unavailable, Throttled, CrossSite, UnknownHost, DevelopmentOnly)
 RELAXED = (
     "development mode: reset tokens are handed to whoever names an address, "
     "cookies travel without TLS, addresses are not verified and any password "

@@ -24,6 +24,7 @@ import time
 import warnings
 from contextlib import ExitStack
 from functools import partial
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, Optional
 
@@ -103,7 +104,10 @@ class Entrance:
         """Lead to an application, which answers so many requests at once."""
         headers = headers_of(settings.production)
         self._application = application
-        self._places = threading.Semaphore(settings.threads)
+        # One token for each, in a queue, which is quicker than a semaphore.
+        self._places: SimpleQueue[None] = SimpleQueue()
+        for _ in range(settings.threads):
+            self._places.put(None)
         self._readers = threading.Semaphore(READERS)
         self._busy = Named(refusing(
             "503 Service Unavailable", "too many bodies are on their way",
@@ -116,12 +120,15 @@ class Entrance:
     def __call__(self, environ: Environ, start_response: Any) -> List[bytes]:
         """Answer a request in one piece, which granian sends at less cost."""
         application = self._refuse(environ) or self._application
-        with self._places:
+        self._places.get()
+        try:
             answer = application(environ, start_response)
             try:
                 return [b"".join(answer)]
             finally:
                 getattr(answer, "close", bool)()
+        finally:
+            self._places.put(None)
 
     def _refuse(self, environ: Environ) -> Optional[Application]:
         """Wait for the body, if any; return what refuses it, if that is due.
