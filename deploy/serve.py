@@ -192,6 +192,10 @@ class Master(MPServer):
         of the master: granian hangs at the third signal.
         """
         os.setpgrp()
+        # Nobody is let in at the doors of others, once those are closed.
+        for each in self._listening:
+            if each is not self._sso:
+                each.close()
         from app import AUTH, app
         goodbye = Goodbye(start_sender(AUTH))
         if self.interrupt_signal:
@@ -221,6 +225,11 @@ class Master(MPServer):
             [BACKLOG] if sys.platform == "linux" else []))
         spawn: Any = super()._spawn_worker
         return spawn(idx, *args, **options)
+
+    def _drop_shared_socket(self) -> None:
+        """Let nobody in any more, not even to wait."""
+        for each in self._listening:
+            each.close()
 
     def _respawn_workers(self, workers: List[int], *args: Any,
                          **options: Any) -> None:
