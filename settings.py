@@ -265,6 +265,8 @@ class Settings:
     # How many requests a process answers at once; as many connections to
     # PostgreSQL it may open. Most wait for a hash or the database.
     threads: int = _from("THREADS", 16, _whole(1, 200))
+    # How many processes the production server has; 0 is one for each core
+    # that is ours, as a hash keeps one busy.
     workers: int = _from("WORKERS", 0, _whole(0, 200))
 
     # What browsers call us: the one origin that may ask for changes, the one

@@ -197,9 +197,9 @@ class Throttle:
         """Count a try in every lane; raise Throttled if one of them is full.
 
         Then none has counted it. Returns what was counted, for take_back().
-        A lane is read first, so that a refusal,
-        of which a flood brings many, writes nothing; then one conditional
-        UPDATE counts and decides: whoever read an older count reads again.
+        A lane is read first, so that a refusal, of which a flood brings many,
+        writes nothing; then one conditional UPDATE counts and decides: whoever
+        read an older count reads again.
         """
         for _ in range(TRIES):
             counts = [self._count_of(lane, now) for lane in lanes]
@@ -225,9 +225,7 @@ class Throttle:
             if isinstance(lane.rule, Backoff):
                 self._db.delete(Attempt, key=lane.key)
             else:
-                self._db.change(Attempt, {"key": lane.key},
-                                Attempt.failures > 0,
-                                failures=Attempt.failures - 1)
+                self._count_less(lane)
 
     def take_back(self, receipt: Receipt) -> None:
         """Undo a count of a try that came to nothing by no fault of its own.
@@ -240,9 +238,7 @@ class Throttle:
                 if not self._db.change(
                         Attempt, dict(counted, key=lane.key), blocked_until=0,
                         failures=Attempt.failures - 1):
-                    self._db.change(Attempt, {"key": lane.key},
-                                    Attempt.failures > 0,
-                                    failures=Attempt.failures - 1)
+                    self._count_less(lane)
 
     def forget(self, lanes: Lanes) -> None:
         """Delete the counts of lanes whose party is no more."""
@@ -270,6 +266,11 @@ class Throttle:
             self._metrics.throttled(lane.name)
             raise Throttled(retry_after=refused_for)
         return counted
+
+    def _count_less(self, lane: Lane) -> None:
+        """Count one try less, if there is one."""
+        self._db.change(Attempt, {"key": lane.key}, Attempt.failures > 0,
+                        failures=Attempt.failures - 1)
 
     def _count(self, lane: Lane, counted: Attempt,
                now: int) -> Dict[str, int]:

@@ -181,13 +181,18 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
                      for each in lines + list(rows))
 
 
+def medians(mine: Sequence[Round], *figures: str) -> List[str]:
+    """Return the median of each figure over rounds, as text."""
+    return [amount(median(mine, figure)) for figure in figures]
+
+
 def read_table(data: Data, path: str) -> str:
     """Return what reads cost, beside the limits of the same run."""
     rows = []
     for name in names(data, path):
         mine = rounds(data, path, name)
-        rows.append([name] + [amount(median(mine, figure)) for figure in (
-            "per_second", "p50_ms", "p99_ms", "cpu_us")] + [
+        rows.append([name] + medians(
+            mine, "per_second", "p50_ms", "p99_ms", "cpu_us") + [
             amount(ratio(mine, rounds(data, path, SELECT), "cpu_us")),
             amount(ratio(mine, rounds(data, path, EMPTY), "per_second"))])
     return table(("`GET /profile`", "a second", "p50 ms", "p99 ms",
@@ -200,8 +205,8 @@ def sign_in_table(data: Data, path: str) -> str:
     rows = []
     for name in names(data, path):
         mine, bare = (rounds(data, path, each) for each in (name, BCRYPT))
-        rows.append([name] + [amount(median(mine, figure)) for figure in (
-            "per_second", "p50_ms", "p99_ms", "cpu_ms")] + [
+        rows.append([name] + medians(
+            mine, "per_second", "p50_ms", "p99_ms", "cpu_ms") + [
             amount(ratio(mine, bare, "per_second")),
             amount(ratio(mine, bare, "cpu_ms"))])
     return table(("sign-in, 8 clients", "a second", "p50 ms", "p99 ms",
@@ -215,8 +220,8 @@ def storm_table(data: Data, path: str) -> str:
     for name in names(data, path):
         mine = rounds(data, path, name)
         kept = median(mine, "kept")
-        rows.append([name] + [amount(median(mine, figure)) for figure in (
-            "before.p99_ms", "during.p50_ms", "during.p99_ms")] + [
+        rows.append([name] + medians(
+            mine, "before.p99_ms", "during.p50_ms", "during.p99_ms") + [
             amount(worst(mine, "during.max_ms")),
             amount(median(mine, "after.p99_ms")),
             amount(None if kept is None else 100 * kept, "%"),
@@ -250,9 +255,8 @@ def growth_table(data: Data, path: str) -> str:
     for name in names(data, path):
         mine = rounds(data, path, name)
         store, _, users = name.rpartition(", ")
-        rows.append([store, amount(float(users))] + [
-            amount(median(mine, figure)) for figure in (
-                "read.p50_ms", "read.cpu_us", "sign_in.p50_ms")])
+        rows.append([store, amount(float(users))] + medians(
+            mine, "read.p50_ms", "read.cpu_us", "sign_in.p50_ms"))
     return table(("database", "users", "`GET /profile` p50, ms",
                   "CPU µs each", "sign-in p50, ms"),
                  sorted(rows, key=lambda row: row[0], reverse=True)
@@ -277,8 +281,8 @@ def postgresql_table(data: Data, path: str) -> str:
     rows = []
     for name in names(data, path):
         mine = rounds(data, path, name)
-        rows.append([name] + [amount(median(mine, figure)) for figure in (
-            "per_second", "p50_ms", "p99_ms", "cpu_us")] + [
+        rows.append([name] + medians(
+            mine, "per_second", "p50_ms", "p99_ms", "cpu_us") + [
             amount(ratio(mine, rounds(data, path, "SQLite"), "cpu_us"))])
     return table(("`GET /profile`", "a second", "p50 ms", "p99 ms",
                   "CPU µs each, ours", "CPU × SQLite"),

@@ -48,6 +48,8 @@ def share_slots(count: int) -> None:
     back by the kernel, however the worker ends. Where the system has no
     /proc each process counts for itself.
     """
+    while _shared:
+        _shared.pop().close()
     if sys.platform == "linux":
         _shared[:] = [tempfile.TemporaryFile() for _ in range(count)]
 
@@ -128,6 +130,7 @@ class HashingPool:
             for job in self._line:
                 job.outcome.set_exception(self._refusal())
             self._line.clear()
+            self._report()
             threads = list(self._threads.values())
             self._threads.clear()
             self._changed.notify_all()
@@ -249,8 +252,9 @@ class _Slot:
         """
         self._lock: Optional[int] = None
         if number < len(_shared):
-            self._lock = os.open("/proc/self/fd/{}".format(
-                _shared[number].fileno()), os.O_RDWR)
+            with suppress(OSError):  # no /proc: each counts for itself
+                self._lock = os.open("/proc/self/fd/{}".format(
+                    _shared[number].fileno()), os.O_RDWR)
 
     def __del__(self) -> None:
         """Close the file."""

@@ -26,15 +26,14 @@ from gunicorn.http.errors import (  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import (  # type: ignore[import-untyped]
     ThreadWorker)
 
-from auth import Auth
-from cli import make_ready, refusal, start_sender
+from cli import refusal, start_sender
 from cores import count_cores
-from credentials.pool import share_slots
 from credentials.tokens import masked
+from deploy.master import prepare
 from ending import SIGNALS, Ending
 from logs import CONTROLS, configure
 from mail.sender import Sender
-from metrics import forget_worker, start_over
+from metrics import forget_worker
 from routes.guards import headers_of
 from settings import BadSettings, Settings
 
@@ -180,16 +179,8 @@ os.register_at_fork(before=hold_signals, after_in_parent=hear_signals)
 
 
 def on_starting(_server: Any) -> None:
-    """Do once what need not be done by each worker.
-
-    The numbers of the run before are nobody's, and a database that has to be
-    upgraded is a reason not to start.
-    """
-    start_over()
-    service = Auth(settings=SETTINGS)
-    make_ready(service)
-    service.close()
-    share_slots(count_cores())
+    """Do once what need not be done by each worker."""
+    prepare(SETTINGS)
 
 
 def child_exit(_server: Any, worker: Worker) -> None:

@@ -34,14 +34,13 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server import MPServer
 
-from auth import Auth
-from cli import make_ready, refusal, start_sender
+from cli import refusal, start_sender
 from cores import count_cores
-from credentials.pool import share_slots
+from deploy.master import prepare
 from ending import SIGNALS, Ending
 from logs import configure
 from mail.sender import Sender
-from metrics import forget_worker, start_over
+from metrics import forget_worker
 from routes.common import MAX_BODY
 from routes.guards import Named, headers_of
 from settings import BadSettings, Settings
@@ -319,19 +318,6 @@ def leave_with_the_master() -> None:
     if master:
         master.join()
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def prepare(settings: Settings) -> None:
-    """Do once what need not be done by each worker.
-
-    The numbers of the run before are nobody's, and a database that has to be
-    upgraded is a reason not to start.
-    """
-    start_over()
-    service = Auth(settings=settings)
-    make_ready(service)
-    service.close()
-    share_slots(count_cores())
 
 
 def main() -> None:

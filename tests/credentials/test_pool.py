@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
@@ -59,8 +60,7 @@ class Line:
         self.pool = HashingPool(1, places, self.hear, clock)
         self.leave = threading.Event()
         self._threads: List[threading.Thread] = []
-        self.start("first", self.leave.wait)
-        wait_until(lambda: self.told == (0, 1))
+        self.holds("first")
 
     def hear(self, waiting: int, running: int) -> None:
         """Remember what the pool says of itself."""
@@ -82,6 +82,12 @@ class Line:
                 self.refused.append((name, error.retry_after))
         self._threads.append(threading.Thread(target=ask, daemon=True))
         self._threads[-1].start()
+
+    def holds(self, name: str, *parties: Party) -> None:
+        """Have somebody be in the slot until the line goes on."""
+        self.leave.clear()
+        self.start(name, partial(self.leave.wait, 20), *parties)
+        wait_until(lambda: self.told == (0, 1))
 
     def joins(self, name: str, *parties: Party, known: bool = False) -> None:
         """Have somebody join the line, and be in it or sent away."""
@@ -191,12 +197,9 @@ class TestLine:
         """Whoever has the slot now is not next as well."""
         line = Line(5, time.monotonic)
         line.goes_on()
-        leave = threading.Event()
-        line.start("m", lambda: leave.wait(20), MALLORY)
-        wait_until(lambda: line.told == (0, 1))
+        line.holds("m", MALLORY)
         line.joins("m2", MALLORY)
         line.joins("b", BOB)
-        leave.set()
         assert line.goes_on() == ["m", "b", "m2"]
         line.pool.close()
 
@@ -275,12 +278,9 @@ class TestLine:
         line.goes_on()
         for _ in range(40):
             line.pool.run(bool)
-        leave = threading.Event()
-        line.start("m", lambda: leave.wait(20), MALLORY)
-        wait_until(lambda: line.told == (0, 1))
+        line.holds("m", MALLORY)
         line.joins("m2", MALLORY)
         line.joins("m3", MALLORY)
-        leave.set()
         line.goes_on()
         assert line.refused == [("m3", 8)]
         line.pool.close()
@@ -319,12 +319,18 @@ class TestClose:
         line.goes_on()
         closing.join(20)
         assert line.done == ["first"] and not closing.is_alive()
+        assert line.told == (0, 0)
 
     def test_next_job_starts_anew(self, line: Line) -> None:
         """As with every verb of the service."""
         line.goes_on()
         line.pool.close()
         assert line.pool.run(lambda: 7) == 7
+
+
+def missing(*_: Any) -> int:
+    """Have no such file."""
+    raise FileNotFoundError()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="each counts for itself")
@@ -345,6 +351,17 @@ class TestSlots:
     def test_killed_process_holds_none(self) -> None:
         """The kernel gives it back."""
         assert self.runs(KILLED) == "hashed"
+
+    def test_without_proc_each_counts_for_itself(
+            self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Rather than not to hash at all."""
+        pool.share_slots(1)
+        monkeypatch.setattr(os, "open", missing)
+        quiet = HashingPool(1, 9)
+        monkeypatch.undo()
+        pool.share_slots(0)
+        assert quiet.run(lambda: 7) == 7
+        quiet.close()
 
     def test_nothing_is_shared_unless_asked_for(self) -> None:
         """A server of one process has nobody to share with."""

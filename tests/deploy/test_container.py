@@ -78,7 +78,7 @@ class TestImage:
         "app.py", "ending.py", "mail/outbox.py", "mail/templates/verify.txt",
         "mail/templates/layout.html", "routes/guards.py",
         "credentials/common_passwords.txt", "deploy/serve.py",
-        "deploy/__init__.py", "deploy/gunicorn.conf.py",
+        "deploy/__init__.py", "deploy/master.py", "deploy/gunicorn.conf.py",
         "deploy/container/healthcheck.py", "requirements.lock"])
     def test_what_is_needed_is_copied(self, name: str) -> None:
         """Code of new rooms by itself, and what it reads."""

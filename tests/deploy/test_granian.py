@@ -5,7 +5,6 @@ How it ends is in tests/test_ending.py.
 """
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -17,19 +16,20 @@ from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from select import select
-from typing import Any, Callable, Iterator, List, Tuple
+from typing import Any, Callable, Iterator, List, Tuple, Type
 
 import pytest
 
 from cores import count_cores
-from tests.deploy.live import Production, exchange, run_to_its_end
+from tests.deploy.live import (
+    Production, Storm, exchange, part_of_a_reset, run_to_its_end)
 from tests.helpers import (
     EMAIL, PASSWORD, STRANGE_TOKEN, Answer, Granian, all_at_once,
     needs_granian)
 from tests.machine import wait_until
 from tests.smtp_server import SmtpServer
 from tests.test_going_live import HOST, is_sent
-from tests.test_hostile import CASES, MALLORY, Case, assert_json, send, sends
+from tests.test_hostile import CASES, Case, assert_json, send, sends
 
 pytestmark = needs_granian
 # What granian says itself of what is hardly HTTP, without a body; and of
@@ -103,26 +103,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Granian]:
 
 
 @pytest.fixture
-def mail() -> Iterator[SmtpServer]:
-    """A mail server that takes everything."""
-    with SmtpServer() as listening:
-        yield listening
-
-
-@pytest.fixture
-def go_live(tmp_path: Path, mail: SmtpServer) -> Iterator[
-        Callable[..., LiveGranian]]:
-    """Start it in production, with that mail server."""
-    started: List[LiveGranian] = []
-
-    def start(**environ: str) -> LiveGranian:
-        """Start one and return it once it answers."""
-        started.append(LiveGranian(tmp_path, MAIL_URL=mail.url, **environ))
-        return started[-1]
-    yield start
-    for each in started:
-        each.stop()
-        assert "Traceback" not in each.log()
+def kind() -> Type[LiveGranian]:
+    """What goes live here."""
+    return LiveGranian
 
 
 class TestSize:
@@ -250,8 +233,10 @@ def answers(server: Granian) -> List[Tuple[Case, Answer]]:
     return heard
 
 
-class TestStorm:
+class TestStorm(Storm):
     """The hostile requests that tests/test_hostile.py makes."""
+
+    stricter = STRICTER
 
     def test_each_is_answered_in_json_or_without_a_body(
             self, answers: List[Tuple[Case, Answer]]) -> None:
@@ -261,20 +246,6 @@ class TestStorm:
                 assert "Set-Cookie" not in answer.headers
             else:
                 assert_json(case, answer)
-
-    def test_each_is_refused(
-            self, answers: List[Tuple[Case, Answer]]) -> None:
-        """As by Flask's own server, or sooner; none is a mistake of ours."""
-        assert [(case.name, answer.status) for case, answer in answers
-                if answer.status not in case.statuses + STRICTER] == []
-
-    def test_nobody_came_in(
-            self, answers: List[Tuple[Case, Answer]],
-            server: Granian) -> None:
-        """No second request was hidden in a first."""
-        assert not any("Set-Cookie" in answer.headers for _, answer in answers)
-        assert server.ask("POST", "/reset_password",
-                          email=MALLORY).status == 403
 
     @pytest.mark.parametrize("status, head", [
         (b"411", b"POST /users HTTP/1.1\r\n" + CLOSE + FORM
@@ -326,11 +297,7 @@ class TestStorm:
     def test_body_that_ends_early_is_no_shorter_body(
             self, server: Granian) -> None:
         """A connection that breaks must not set half a password."""
-        token = json.loads(server.ask(
-            "POST", "/reset_password", email=EMAIL).body)["reset_token"]
-        whole = sends("PUT", "/reset_password", "reset_token={}&new_password="
-                      "never".format(token).encode())
-        heard = exchange(server, whole[:-1])
+        heard = exchange(server, part_of_a_reset(server))
         assert heard.startswith(b"HTTP/1.1 400 ")
         assert heard.endswith(b'{"message":"the body ended early"}\n')
         assert server.ask("POST", "/sessions", email=EMAIL,
