@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ FOLDER = ROOT / "examples"
 FLASK = [sys.executable, "-W", "error", str(FOLDER / "flask_app.py")]
 NODE = ["node", str(FOLDER / "node_app.mjs")]
 CHECKING = [sys.executable, "-W", "error", str(FOLDER / "checking_api.py")]
+MAILBOX = [sys.executable, "-W", "error", str(FOLDER / "mailbox.py")]
 
 
 def desk() -> Dict[str, str]:
@@ -33,7 +35,8 @@ class Running:
                  **environ: str) -> None:
         """Start it; return once it takes connections."""
         self.port = free_port()
-        with (folder / "example-{}.log".format(self.port)).open("wb") as log:
+        self._log = folder / "example-{}.log".format(self.port)
+        with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=str(folder),
                 env=dict(os.environ, PORT=str(self.port), **environ))
@@ -49,16 +52,21 @@ class Running:
         finally:
             connection.close()
 
+    def printed(self) -> str:
+        """Return what it printed so far."""
+        return self._log.read_text(encoding="utf-8")
+
     def stop(self) -> None:
         """Ask it to end, and wait until it did."""
         self._process.terminate()
         self._process.wait(60)
 
     def _listens(self) -> bool:
-        """Tell whether it answers; one that has ended never will."""
-        assert self._process.poll() is None, "it ended"
+        """Tell whether it takes connections; it never will once it ended."""
+        assert self._process.poll() is None, self.printed()
         try:
-            return bool(self.ask("/").status)
+            socket.create_connection((HERE, self.port), 60).close()
+            return True
         except OSError:
             return False
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import smtplib
 import socket
 import subprocess
 import sys
 import time
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
@@ -15,13 +17,14 @@ import pytest
 import requests
 
 from examples import account
-from tests.examples.running import CHECKING, FOLDER, Running, running
+from tests.examples.running import CHECKING, FOLDER, MAILBOX, Running, running
 from tests.helpers import (
     EMAIL, PASSWORD, STRANGE_TOKEN, Answer, Server)
 from tests.machine import free_port
 from tests.proxies import SampleApp
 
 pytestmark = pytest.mark.once
+LINK = "https://localhost:8443/welcome/#verify=" + STRANGE_TOKEN
 BUSY, DONE = (503, "2"), (200, "")
 
 
@@ -111,6 +114,20 @@ class TestWaiting:
         with pytest.raises(requests.HTTPError, match="said"):
             account.ask(Tired((401, ""), DONE), "GET", "/")
         assert slept == []
+
+
+class TestMailbox:
+    """The mail server of the desk."""
+
+    def test_link_is_printed_as_it_is_opened(self, tmp_path: Path) -> None:
+        """Mail writes `=` as `=3D`, which nobody should undo by hand."""
+        letter = EmailMessage()
+        letter["From"], letter["To"] = "auth@example.com", EMAIL
+        letter.set_content("Open {}".format(LINK), cte="quoted-printable")
+        with running(MAILBOX, tmp_path) as mailbox:
+            with smtplib.SMTP("127.0.0.1", mailbox.port) as sender:
+                sender.send_message(letter)
+            assert LINK in mailbox.printed()
 
 
 class TestCheckingApi:
