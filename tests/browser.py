@@ -27,8 +27,8 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 def chromium(*flags: str) -> Iterator[Any]:
     """Yield a browser without a window, and end it afterwards.
 
-    Each `new_context()` of it is a person of their own: no cookie of another.
-    `flags` are added to those that every test wants.
+    With these flags beside its usual ones. Each `new_context()` of it is a
+    person of their own: no cookie of another.
     """
     from playwright.sync_api import sync_playwright
 
