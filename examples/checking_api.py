@@ -3,8 +3,7 @@
 
 Its callers send `Authorization: Bearer <session id>`, and it asks Bienvenue
 whose that is, each time. To remember the answer would save a millisecond, and
-go on serving whoever signed out since, was disabled, or stole a session that
-its owner has ended.
+go on serving whoever signed out since, was disabled, or stole the session.
 
 AUTH_URL is where Bienvenue itself listens, as its proxy keeps /forward_auth
 from the world; between machines it has to be https. AUTH_HOST is, in
@@ -14,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Tuple
 from urllib.parse import urlsplit
@@ -46,11 +46,11 @@ def ask(bearer: str) -> Tuple[int, str]:
     """Return the status of Bienvenue's answer, 503 for none, and the id."""
     kind = HTTPSConnection if AUTH.scheme == "https" else HTTPConnection
     try:
-        connection = kind(AUTH.netloc, timeout=TIMEOUT)
-        connection.request("GET", "/forward_auth", headers={
-            "Host": AUTH_HOST, "Authorization": bearer, "Connection": "close"})
-        answer = connection.getresponse()
-        return answer.status, answer.getheader("Remote-User", "")
+        with closing(kind(AUTH.netloc, timeout=TIMEOUT)) as connection:
+            connection.request("GET", "/forward_auth", headers={
+                "Host": AUTH_HOST, "Authorization": bearer})
+            answer = connection.getresponse()
+            return answer.status, answer.getheader("Remote-User", "")
     except (OSError, HTTPException):
         return 503, ""
 

@@ -92,13 +92,13 @@ class Calls:
         self.made: List[Tuple[str, str]] = []
 
     def __enter__(self) -> Calls:
-        """Listen."""
+        """Listen from here on."""
         threading.setprofile(self._note)
         sys.setprofile(self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop listening."""
+        """Listen no more, in any thread."""
         sys.setprofile(None)
         threading.setprofile(None)
 

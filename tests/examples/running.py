@@ -19,7 +19,7 @@ FOLDER = ROOT / "examples"
 FLASK = [sys.executable, "-W", "error", str(FOLDER / "flask_app.py")]
 NODE = ["node", str(FOLDER / "node_app.mjs")]
 CHECKING = [sys.executable, "-W", "error", str(FOLDER / "checking_api.py")]
-MAILBOX = [sys.executable, "-W", "error", str(FOLDER / "mailbox.py")]
+LETTERBOX = [sys.executable, "-W", "error", str(FOLDER / "letterbox.py")]
 
 
 def desk() -> Dict[str, str]:

@@ -12,14 +12,16 @@ import time
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
-from examples import account
-from tests.examples.running import CHECKING, FOLDER, MAILBOX, Running, running
+from examples import account, checking_api
+from tests.examples.running import (
+    CHECKING, FOLDER, LETTERBOX, Running, running)
 from tests.helpers import (
-    EMAIL, PASSWORD, STRANGE_TOKEN, Answer, Server)
+    EMAIL, PASSWORD, STRANGE_TOKEN, Answer, Server, assert_error)
 from tests.machine import free_port
 from tests.proxies import SampleApp
 
@@ -48,17 +50,16 @@ class TestAccount:
     """The script, walked from end to end."""
 
     def test_walk_prints_every_answer(self, service: Server) -> None:
-        """Twice the same: it leaves nothing behind that is in its way."""
-        for _ in range(2):
-            printed = subprocess.run(
-                [sys.executable, "-W", "error", str(FOLDER / "account.py")],
-                env=dict(os.environ, BASE_URL=service.url, no_proxy="*"),
-                check=True, stdout=subprocess.PIPE, timeout=60,
-                universal_newlines=True).stdout.splitlines()
-            assert [each.partition("'message': ")[2] for each in printed] == [
-                "'user created'}", "'logged in'}", "",
-                "'Password updated'}", "'logged out'}", "'logged in'}"]
-            assert "'current': True" in printed[2]
+        """And ends well, with the account deleted."""
+        printed = subprocess.run(
+            [sys.executable, "-W", "error", str(FOLDER / "account.py")],
+            env=dict(os.environ, BASE_URL=service.url, no_proxy="*"),
+            check=True, stdout=subprocess.PIPE, timeout=60,
+            universal_newlines=True).stdout.splitlines()
+        assert [each.partition("'message': ")[2] for each in printed] == [
+            "'user created'}", "'logged in'}", "",
+            "'Password updated'}", "'logged out'}", "'logged in'}"]
+        assert "'current': True" in printed[2]
 
 
 class Tired(requests.Session):
@@ -116,7 +117,7 @@ class TestWaiting:
         assert slept == []
 
 
-class TestMailbox:
+class TestLetterbox:
     """The mail server of the desk."""
 
     def test_link_is_printed_as_it_is_opened(self, tmp_path: Path) -> None:
@@ -124,10 +125,10 @@ class TestMailbox:
         letter = EmailMessage()
         letter["From"], letter["To"] = "auth@example.com", EMAIL
         letter.set_content("Open {}".format(LINK), cte="quoted-printable")
-        with running(MAILBOX, tmp_path) as mailbox:
-            with smtplib.SMTP("127.0.0.1", mailbox.port) as sender:
+        with running(LETTERBOX, tmp_path) as box:
+            with smtplib.SMTP("127.0.0.1", box.port) as sender:
                 sender.send_message(letter)
-            assert LINK in mailbox.printed()
+            assert LINK in box.printed()
 
 
 class TestCheckingApi:
@@ -176,33 +177,35 @@ class TestCheckingApi:
             api.ask("/notes", headers), 401, "WWW-Authenticate")
 
     def test_stranger_that_says_yes_is_not_believed(
-            self, folder: Path) -> None:
+            self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A 200 that names nobody comes from something else."""
         other = SampleApp()
         try:
-            self.assert_away(folder, other.port)
+            self.assert_away(monkeypatch, other.port)
         finally:
             other.stop()
 
     def test_nobody_passes_while_the_service_is_gone(
-            self, folder: Path) -> None:
+            self, monkeypatch: pytest.MonkeyPatch) -> None:
         """In doubt nobody is let in."""
-        self.assert_away(folder, free_port())
+        self.assert_away(monkeypatch, free_port())
 
     def test_nobody_waits_for_a_service_that_hangs(
-            self, folder: Path) -> None:
-        """A caller is told to come back instead."""
+            self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A caller is told to come back instead, within seconds."""
+        assert 0 < checking_api.TIMEOUT <= 5
+        monkeypatch.setattr(checking_api, "TIMEOUT", 0.2)
         with socket.socket() as silent:
             silent.bind(("127.0.0.1", 0))
             silent.listen(8)
-            started = time.monotonic()
-            self.assert_away(folder, silent.getsockname()[1])
-            assert time.monotonic() < started + 8
+            self.assert_away(monkeypatch, silent.getsockname()[1])
 
-    def assert_away(self, folder: Path, port: int) -> None:
+    def assert_away(self, monkeypatch: pytest.MonkeyPatch,
+                    port: int) -> None:
         """Assert what callers hear when nothing useful is at the port."""
-        with running(CHECKING, folder, AUTH_URL="http://127.0.0.1:{}".format(
-                port)) as api:
-            self.assert_refused(api.ask("/notes", {
-                "Authorization": "Bearer " + STRANGE_TOKEN}), 503,
-                "Retry-After")
+        monkeypatch.setattr(checking_api, "AUTH", urlsplit(
+            "http://127.0.0.1:{}".format(port)))
+        answer = checking_api.app.test_client().get("/notes", headers={
+            "Authorization": "Bearer " + STRANGE_TOKEN})
+        assert_error(answer, 503, "try again in a moment")
+        assert answer.headers["Retry-After"] == "1"
