@@ -8,6 +8,7 @@ from typing import Callable, Iterator
 import pytest
 
 from tests.examples.running import desk
+from tests.helpers import link_token
 from tests.proxies import HOST
 from tests.smtp_server import SmtpServer
 from tests.test_going_live import HOST as OTHER_HOST
@@ -29,17 +30,22 @@ def mail() -> Iterator[SmtpServer]:
 
 @pytest.fixture(scope="module")
 def go_live(folder: Path, mail: SmtpServer
-            ) -> Iterator[Callable[[str], Live]]:
+            ) -> Iterator[Callable[[str, str], Live]]:
     """Start the service at a public URL, by desk.env for the rest."""
     started = []
 
-    def start(public_url: str) -> Live:
-        """Start it and return it once it answers."""
+    def start(public_url: str, email: str) -> Live:
+        """Return it once it answers, with a user who proved the mailbox."""
         ours = dict(desk(), PUBLIC_URL=public_url, MAIL_URL=mail.url,
                     TRUSTED_HOSTS="{},{}".format(HOST, OTHER_HOST))
         del ours["DATABASE_URL"]
-        started.append(Live(folder, **ours))
-        return started[-1]
+        made = Live(folder, **ours)
+        started.append(made)
+        assert made.registers(email) == 200
+        mail.wait_for(email)
+        assert made.ask("PUT", "/verify_email", token=link_token(
+            mail.text(email))).status == 200
+        return made
     yield start
     for each in started:
         each.stop()

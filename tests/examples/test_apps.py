@@ -9,9 +9,8 @@ from typing import Callable, Dict, Iterator, List
 import pytest
 
 from tests.examples.running import FLASK, NODE, Running, running
-from tests.helpers import EMAIL, STRONG, link_token
+from tests.helpers import EMAIL, STRONG
 from tests.proxies import HOST, Nginx, message, require
-from tests.smtp_server import SmtpServer
 from tests.test_going_live import Live
 
 pytestmark = pytest.mark.once
@@ -38,14 +37,9 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def service(go_live: Callable[[str], Live], mail: SmtpServer) -> Live:
-    """Bienvenue with one user, whose mailbox is proven."""
-    made = go_live(URL)
-    assert made.registers(EMAIL) == 200
-    mail.wait_for(EMAIL)
-    assert made.ask("PUT", "/verify_email", token=link_token(
-        mail.text(EMAIL))).status == 200
-    return made
+def service(go_live: Callable[[str, str], Live]) -> Live:
+    """Bienvenue with one user."""
+    return go_live(URL, EMAIL)
 
 
 @pytest.fixture(scope="module", params=[FLASK, NODE], ids=["flask", "node"])
@@ -104,8 +98,7 @@ class TestApp:
         assert site.app.ask("/").status == 500
 
 
-def test_other_paths_are_not_found_by_node(
-        tmp_path: Path) -> None:
+def test_other_paths_are_not_found_by_node(tmp_path: Path) -> None:
     """Flask sees to that by itself."""
     require("node")
     with running(NODE, tmp_path) as app:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser import chromium, needs_browser
 from tests.examples.running import FLASK, Desk, desk, running
-from tests.helpers import EMAIL, STRONG, STRONGER, link_token
+from tests.helpers import EMAIL, STRONG, STRONGER
 from tests.smtp_server import SmtpServer
 from tests.test_going_live import Live
 
@@ -54,19 +54,10 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def service(go_live: Callable[[str], Live], mail: SmtpServer) -> Live:
-    """Bienvenue with one user, who has proven the mailbox."""
-    made = go_live(URL)
-    assert made.registers(MEMBER) == 200
-    mail.wait_for(MEMBER)
-    assert made.ask("PUT", "/verify_email", token=link_token(
-        mail.text(MEMBER))).status == 200
-    return made
-
-
-@pytest.fixture(scope="module")
-def browser(service: Live, folder: Path) -> Iterator[Any]:
+def browser(go_live: Callable[[str, str], Live],
+            folder: Path) -> Iterator[Any]:
     """A browser on the desk: service, page, app and proxy."""
+    service = go_live(URL, MEMBER)
     with ExitStack() as ending:
         app = ending.enter_context(running(FLASK, folder))
         proxy = Desk(folder, service.port, app.port)
