@@ -108,8 +108,9 @@ def login() -> Response:
 def logout() -> Response:
     """End this session and send the browser home.
 
-    302 and not another redirect: 301, 307 and 308 make clients repeat the
-    DELETE. The target is fixed, so there is no open redirect to find.
+    302 and not another redirect: 301, 307 and 308 make curl and its like
+    repeat the DELETE; scripts of pages repeat it even so, and do better not to
+    follow. The target is fixed, so there is no open redirect to find.
     """
     auth().log_out(session_id())
     response = jsonify(message="logged out")

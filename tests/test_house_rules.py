@@ -35,6 +35,7 @@ SMALL = set("a an the of to and or in on at for by with from as is are be was "
 ROWS = {
     # Tests may go anywhere; benchmarks borrow their PostgreSQL.
     "benchmarks": {"cores", "db", "tests"},
+    "examples": set(),
     "main": set(),
     "scripts": {"credentials"},
     "deploy": {"app", "auth", "cli", "cores", "credentials", "ending",
@@ -78,7 +79,7 @@ HOMES = {
     "sqlalchemy": {"benchmarks", "db", "engines", "migrations", "models",
                    "statements", "user"},
     "alembic": {"migrations"},
-    "flask": {"app", "benchmarks", "cli", "routes"},
+    "flask": {"app", "benchmarks", "cli", "examples", "routes"},
     "werkzeug": {"app", "routes"},
     "click": {"cli"},
     "jinja2": {"mail"},
