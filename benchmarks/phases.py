@@ -374,8 +374,8 @@ def read_beside(server: Running, seconds: float, job: Job) -> Round:
 
 
 def total_mb(server: Running) -> float:
-    """Return the memory of all processes, what they share counted once."""
-    return sum(each.pss for each in server.memory())
+    """Return the memory that all processes have taken from the system."""
+    return sum(each.own for each in server.memory())
 
 
 # -- (e) Growth
