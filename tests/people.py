@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Iterator, List, Optional
+from typing import Any, Iterator, List
 
 from tests.browser import chromium
 from tests.helpers import STRONG, link_token
@@ -24,8 +24,8 @@ from tests.test_going_live import HOST as OTHER_HOST
 from tests.test_going_live import Live
 
 URL = "https://" + HOST
-# What Chromium itself says of every answer from 400 on.
-BROWSERS_OWN = "Failed to load resource: the server responded with a status"
+# What Chromium itself says of every answer from 400 on, and of none.
+BROWSERS_OWN = "Failed to load resource: "
 # What one waits for at most that takes milliseconds, on a busy machine.
 PATIENCE = 10000
 
@@ -44,6 +44,12 @@ class Person:
             str(error)))
         self.page.on("request", self._sends)
 
+    def starts_anew(self) -> None:
+        """Forget who was here before."""
+        self.complaints.clear()
+        self.page.context.clear_cookies()
+        self.page.context.set_offline(False)
+
     def opens(self, fragment: str = "", path: str = "/account") -> None:
         """Load the page, as by a link, and wait until it shows something."""
         self.page.goto("about:blank")
@@ -58,9 +64,9 @@ class Person:
 
     def presses(self, label: str) -> None:
         """Press the button or follow the link of this name."""
-        self.page.locator(
-            "section:visible :is(button, a)", has_text=re.compile(
-                "^{}$".format(re.escape(label)))).click()
+        button, link = [self.page.get_by_role(each, name=label, exact=True)
+                        for each in ("button", "link")]
+        button.or_(link).click()
 
     def sees(self, heading: str) -> None:
         """Wait for a view with this heading, which has the focus."""
@@ -75,6 +81,10 @@ class Person:
         """Return the id, or else the text, of what has the focus."""
         return str(self.page.evaluate(
             "document.activeElement.id || document.activeElement.innerText"))
+
+    def follows(self, fragment: str) -> None:
+        """Go to another place of the page that is open."""
+        self.page.evaluate("to => { location.hash = to; }", fragment)
 
     def signs_in(self, email: str, password: str = STRONG) -> None:
         """Fill in the form of that and send it."""
@@ -152,7 +162,7 @@ class Host:
         self.mail.wait_for(email, count)
         return self.mail.text(email)
 
-    def link(self, email: str, count: int = 1) -> Optional[str]:
-        """Return the link in that mail."""
+    def link(self, email: str, count: int = 1) -> str:
+        """Return what a person opens who reads that mail, "" if nothing."""
         found = re.search(r"https://\S+", self.mailed(email, count))
-        return found.group(0) if found else None
+        return found.group(0) if found else ""

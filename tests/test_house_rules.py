@@ -80,7 +80,7 @@ HOMES = {
     "flask": {"app", "benchmarks", "cli", "routes"},
     "werkzeug": {"app", "routes"},
     "click": {"cli"},
-    "jinja2": {"mail"},
+    "jinja2": {"mail", "routes"},
     "smtplib": {"mail"},
     "prometheus_client": {"metrics"},
     "argon2": {"credentials"},

@@ -64,8 +64,8 @@ let shown = "";
 function show(view) {
   for (const section of all("main > section")) section.hidden = section.id !== view;
   const section = byId(view);
-  for (const form of all("form", section)) clear(form);
-  for (const secret of all("input[type=password], .box > input[type=text]", section)) {
+  for (const form of document.forms) clear(form);
+  for (const secret of all("[autocomplete$=-password]")) {
     secret.value = "";
     mask(secret, true);
     measure(secret);
@@ -127,7 +127,7 @@ async function submitted(event) {
   const missing = all("input[required]", form).find((each) => !each.value);
   if (missing) return blame(missing, `Enter your ${form.querySelector(`[for=${missing.id}]`).textContent.toLowerCase()}.`);
   const data = Object.fromEntries([...new FormData(form)].filter(([, value]) => value));
-  for (const secret of all(".box > input[type=text]", form)) mask(secret, true);
+  for (const secret of all("[autocomplete$=-password]", form)) mask(secret, true);
   form.ariaBusy = "true";
   const view = form.closest("section").id;
   const answer = await ask(form.dataset.send, needed(view, data));
