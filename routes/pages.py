@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, NamedTuple
+from typing import Callable, Dict, NamedTuple, Tuple
 
 from flask import Blueprint, Response, request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -32,6 +32,9 @@ POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; "
           "require-trusted-types-for 'script'; trusted-types 'none'")
 # A picture that somebody opens by itself runs nothing: SVG could.
 PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+
+
+CSS, SCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
 
 
 class Asset(NamedTuple):
@@ -60,9 +63,9 @@ def send_asset(name: str) -> Response:
 
     It asks each time, so that a new version is there at once.
     """
-    asset = assets_of(service().settings).get(name)
-    if asset is None:
+    if name not in ASSETS:
         raise NotFound()
+    asset = asset_named(name, service().settings)
     response = Response(asset.body, content_type=asset.content_type)
     response.headers["Cache-Control"] = "no-cache"
     response.headers["Vary"] = "Accept-Encoding"
@@ -96,23 +99,21 @@ def account_html(settings: Settings, has_session: bool) -> str:
         logo=settings.logo if brand.logo_origin(settings) else "/account/logo")
 
 
-@lru_cache(maxsize=8)
-def assets_of(settings: Settings) -> Dict[str, Asset]:
-    """Return the files of the page by name, read once."""
-    picture, picture_type = brand.logo(settings)
-    return {
-        "account.css": asset_of(_read("account.css"), "text/css"),
-        "account.js": asset_of(_read("account.js"), "text/javascript"),
-        "brand.css": asset_of(brand.style(settings).encode(), "text/css"),
-        "logo": asset_of(picture, picture_type)}
-
-
-def asset_of(body: bytes, kind: str) -> Asset:
-    """Return an asset of these bytes; text is UTF-8."""
-    return Asset(body, kind + "; charset=utf-8" if kind.startswith("text/")
-                 else kind, hashlib.sha256(body).hexdigest()[:16])
+@lru_cache(maxsize=32)
+def asset_named(name: str, settings: Settings) -> Asset:
+    """Return a file of the page, made once."""
+    body, content_type = ASSETS[name](settings)
+    return Asset(body, content_type, hashlib.sha256(body).hexdigest()[:16])
 
 
 def _read(name: str) -> bytes:
-    """Return the bytes of a file of the page."""
+    """Return the bytes of a file in our folder."""
     return (FOLDER / name).read_bytes()
+
+
+# The files of the page by name, and how each comes by its bytes and type.
+ASSETS: Dict[str, Callable[[Settings], Tuple[bytes, str]]] = {
+    "account.css": lambda _: (_read("account.css"), CSS),
+    "account.js": lambda _: (_read("account.js"), SCRIPT),
+    "brand.css": lambda settings: (brand.style(settings).encode(), CSS),
+    "logo": brand.logo}

@@ -15,7 +15,7 @@ from typing import Dict, Iterator, List, NamedTuple
 
 import pytest
 
-from errors import Throttled
+from errors import Throttled, Unavailable
 from routes.pages import CHANGE_PASSWORD
 from tests.browser import needs_browser
 from tests.helpers import EMAIL, PASSWORD, STRONG, STRONGER, Server
@@ -201,6 +201,13 @@ class TestSigningIn:
         person.signs_in(ADA)
         person.reads("The service cannot be reached")
 
+    def test_trouble_of_the_service_is_said(self, ada: Person) -> None:
+        """Who is signed in is not told that they are not."""
+        ada.page.route("**/profile", lambda route: route.fulfill(
+            status=503, json={"message": Unavailable.default}), times=1)
+        ada.opens()
+        ada.reads("The service is busy, try again in a moment.")
+
     def test_who_is_signed_in_is_not_asked_again(self, ada: Person) -> None:
         """A page that is loaded anew knows them."""
         ada.opens()
@@ -208,6 +215,8 @@ class TestSigningIn:
 
     def test_sign_out_is_done(self, ada: Person) -> None:
         """And the page forgets who it was."""
+        ada.follows("#email")
+        ada.presses("Back to your account")
         ada.presses("Sign out")
         ada.reads("You are signed out.")
         ada.opens("#home")

@@ -1,6 +1,6 @@
 // One page for an account. A form says in data-send which route it calls; what
-// comes of a good answer stands in `done`, by the form's own id or that of the
-// section around it. Whatever is refused is said in the service's own words.
+// comes of a good answer stands in `done`, by its data-then or by the section
+// around it. Whatever is refused is said in the service's own words.
 
 const FOR_USERS = ["home", "password", "email", "delete"];
 const FOR_ALL = ["sign-in", "sign-up", "forgot", "again"];
@@ -10,7 +10,6 @@ const CALLED = {
   current_password: "The current password", new_password: "The new password",
 };
 const DEAD_LINK = "This link does not work: it was used, replaced by a newer one, or is too old. Have a new one mailed.";
-const SIGNED_OUT = "You were signed out. Sign in to go on.";
 
 const page = document.body.dataset;
 const service = document.title;
@@ -87,9 +86,9 @@ function show(view) {
 }
 
 function arrive(email) {
-  me = email;
-  if (next) return location.assign(next.href);
-  return go(wanted || "home");
+  const view = wanted || "home";
+  [me, wanted] = [email, ""];
+  return next ? location.assign(next.href) : go(view);
 }
 
 function leave(message) {
@@ -106,17 +105,23 @@ async function ask(send, data) {
     const answer = await fetch(path, {
       method, body: data && new URLSearchParams(data), redirect: "manual",
     });
+    const body = await answer.json().catch(() => ({}));
     return {
+      body, status: answer.status, wait: Number(answer.headers.get("Retry-After")) || 0,
       // Signing out leads home, where a script has no business.
       ok: answer.ok || answer.type === "opaqueredirect",
-      status: answer.status,
-      wait: Number(answer.headers.get("Retry-After")) || 0,
-      body: await answer.json().catch(() => ({})),
+      message: body.message || `the service did not answer as it should (${answer.status}): try again in a moment`,
     };
   } catch {
-    return { ok: false, status: 0, wait: 0, body: {
-      message: "the service cannot be reached: look whether you are online, then try again" } };
+    return { ok: false, status: 0, wait: 0, body: {},
+      message: "the service cannot be reached: look whether you are online, then try again" };
   }
+}
+
+async function whoAmI() {
+  const answer = await ask("GET /profile");
+  me = answer.body.email || "";
+  return answer.ok || answer.status === 403 ? "" : sentence(answer.message);
 }
 
 async function submitted(event) {
@@ -132,7 +137,7 @@ async function submitted(event) {
   const view = form.closest("section").id;
   const answer = await ask(form.dataset.send, needed(view, data));
   form.ariaBusy = "false";
-  if (answer.ok) return done[form.id || view](answer.body, data, form);
+  if (answer.ok) return done[form.dataset.then || view](answer.body, data, form);
   return refuse(form, answer);
 }
 
@@ -150,9 +155,9 @@ const done = {
     return answer.ok ? arrive(data.email) : go("sign-in");
   },
   again: (_, { email }) => address("mailed", email),
-  verify: ({ email }) => {
+  verify: async ({ email }) => {
     token = "";
-    if (me) me = email;
+    if (me) await whoAmI();
     fill("sign-in", email);
     go(me ? "home" : "sign-in", `${email} is confirmed.${me ? "" : " Sign in with it now."}`);
   },
@@ -169,13 +174,13 @@ const done = {
   },
   "sign-out": () => leave("You are signed out."),
   "end-others": () => list("All other devices are signed out."),
-  "end-one": (_body, _data, form) => list(`${form.title} is signed out.`),
+  "end-one": (_body, _data, form) => list(`${form.dataset.name} is signed out.`),
   export: (body) => {
     const file = document.createElement("a");
     file.href = URL.createObjectURL(new Blob([JSON.stringify(body, null, 2)], { type: "application/json" }));
     file.download = "account.json";
     file.click();
-    URL.revokeObjectURL(file.href);
+    setTimeout(URL.revokeObjectURL, 60000, file.href);
     say(byId("told"), "Your data is in the file account.json among your downloads.");
   },
   password: () => go("home", "Your password is changed, and every other device is signed out."),
@@ -198,24 +203,28 @@ function fill(view, email) {
 
 // -- What went wrong
 
-function refuse(form, { status, wait, body }) {
-  const message = body.message || `the service did not answer as it should (${status}): try again in a moment`;
-  if (message === "not signed in") {
-    if (form.id === "sign-out") return done["sign-out"]();
-    if (me) wanted = shown;
-    return leave(SIGNED_OUT);
-  }
+function refuse(form, answer) {
+  const { status, wait, message } = answer;
+  if (isSignedOut(answer)) return undefined;
   if (form.dataset.send === "POST /sessions" && page.verifies === "1" && [401, 403].includes(status)) {
     byId("sign-in").querySelector(".again").hidden = false;
     fill("again", form.elements.email.value);
   }
-  const named = form.elements[message.split(" ")[0]];
-  const proof = message === "wrong password" && form.querySelector("[autocomplete=current-password]");
-  if (named || proof) return blame(named || proof, sentence(message));
+  const proof = form.querySelector("[autocomplete=current-password]");
+  // A message about a field begins with its name.
+  const field = form.elements[message.split(" ")[0]] || (message === "wrong password" && proof);
+  if (field) return blame(field, sentence(message));
   const problem = form.querySelector(".problem") || byId("problem");
   say(problem, sentence(message));
-  if (wait) return holdBack(form, wait, problem);
-  return (form.querySelector("[autocomplete=current-password]") || problem).focus();
+  return wait ? holdBack(form, wait, problem) : (proof || problem).focus();
+}
+
+// A session that ended elsewhere; once signed in anew, people go on here.
+function isSignedOut({ message }) {
+  if (message !== "not signed in") return false;
+  wanted = me && FOR_USERS.includes(shown) ? shown : "";
+  leave("You were signed out. Sign in to go on.");
+  return true;
 }
 
 // The service's own words, as people say them: what a program sends and calls
@@ -274,7 +283,7 @@ function spelled(seconds) {
 
 async function list(message = "") {
   const answer = await ask("GET /sessions");
-  if (!answer.ok) return refuse(byId("sign-out"), answer);
+  if (!answer.ok) return isSignedOut(answer) || say(byId("problem"), sentence(answer.message));
   const items = answer.body.sessions.sort((one, other) => other.current - one.current || other.seen_at - one.seen_at);
   byId("sessions").replaceChildren(...items.map(item));
   byId("end-others").hidden = items.length < 2;
@@ -292,8 +301,7 @@ function item(session) {
   row.querySelector(".here").hidden = !session.current;
   row.querySelector(".hint").textContent = `${session.network}, ${session.current ? "signed in" : "last seen"} ${ago(session.current ? session.opened_at : session.seen_at)}`;
   if (session.current) form.remove();
-  form.id = "end-one";
-  form.title = name;
+  form.dataset.name = name;
   form.dataset.send = `DELETE /sessions/${session.id}`;
   submitOf(form).ariaLabel = `Sign out ${name}, ${session.network}`;
   return row;
@@ -367,8 +375,9 @@ async function start() {
   document.addEventListener("input", typed);
   addEventListener("hashchange", route);
   addEventListener("pageshow", (event) => event.persisted && location.reload());
-  if (page.session === "1") me = (await ask("GET /profile")).body.email || "";
+  const trouble = page.session === "1" ? await whoAmI() : "";
   route();
+  say(byId("problem"), trouble);
 }
 
 start();
