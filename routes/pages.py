@@ -32,8 +32,6 @@ POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; "
           "require-trusted-types-for 'script'; trusted-types 'none'")
 # A picture that somebody opens by itself runs nothing: SVG could.
 PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
-
-
 CSS, SCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
 
 
