@@ -261,11 +261,15 @@ class TestPassword:
         assert person.page.locator("section:visible input").count() == 1
 
     def test_password_manager_finds_the_place(self, person: Person) -> None:
-        """By the address that all of them know, signed in or not yet."""
+        """By the address that all of them know, and is led there once."""
         person.opens(path="/.well-known/change-password")
         assert person.page.url == URL + CHANGE_PASSWORD
         person.signs_in(ADA)
         person.sees("Change the password")
+        person.follows("#home")
+        person.presses("Sign out")
+        person.signs_in(ADA)
+        person.sees("Your account")
 
     def test_wrong_one_is_said_at_its_field(self, ada: Person) -> None:
         """Not at that of the new one."""
@@ -590,6 +594,14 @@ class TestDevelopment:
         developer.fills(password="t4rt1fl3tt3")
         developer.presses("Sign in")
         developer.sees("Your account")
+
+    def test_no_link_is_offered_that_nobody_needs(
+            self, developer: Person) -> None:
+        """Addresses are not confirmed there."""
+        developer.opens()
+        developer.signs_in(EMAIL, WRONG)
+        developer.reads("Wrong email or password.")
+        assert developer.page.locator("[data-again]:visible").count() == 0
 
     def test_taken_address_is_said(self, developer: Person,
                                    desk: Server) -> None:

@@ -80,7 +80,7 @@ function show(view) {
   shown = view;
   if (view === "home") {
     byId("go-on").hidden = !next;
-    if (next) byId("go-on").firstChild.href = next.href;
+    if (next) Object.assign(byId("go-on").firstChild, { href: next.href, textContent: `Go on to ${next.pathname}` });
     list();
   }
 }
