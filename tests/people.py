@@ -27,7 +27,7 @@ URL = "https://" + HOST
 # What Chromium itself says of every answer from 400 on, and of none.
 BROWSERS_OWN = "Failed to load resource: "
 # What one waits for at most that takes milliseconds, on a busy machine.
-PATIENCE = 10000
+PATIENCE = 30000
 
 
 class Person:
@@ -69,7 +69,7 @@ class Person:
         button.or_(link).click()
 
     def sees(self, heading: str) -> None:
-        """Wait for a view with this heading, which has the focus."""
+        """Wait for the view with this heading."""
         self.page.locator("h1:visible", has_text=re.compile(
             "^{}$".format(re.escape(heading)))).wait_for()
 

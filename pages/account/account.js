@@ -18,6 +18,7 @@ const all = (query, root = document) => [...root.querySelectorAll(query)];
 
 let me = "";      // the address that is signed in
 let token = "";   // of the mailed link, until it was used
+let landed = "";  // the view that this link wants
 let next = null;  // where an app behind the sign-in wants to go on
 let wanted = "";  // the view for which somebody has to sign in first
 let told = "";    // what the next view says of the one before
@@ -25,16 +26,23 @@ let told = "";    // what the next view says of the one before
 
 // -- Which view
 
-function route() {
+// At once, so that no history, screenshot or shared screen keeps the token.
+function takeToken() {
   const said = new URLSearchParams(location.hash.slice(1));
-  for (const kind of ["reset", "verify"]) {
-    if (said.get(kind)) {
-      token = said.get(kind);
-      // No history, screenshot or shared screen keeps it.
-      history.replaceState(null, "", location.pathname + location.search);
-      return show(kind);
-    }
+  const kind = ["reset", "verify"].find((each) => said.get(each));
+  if (!kind) return;
+  [landed, token] = [kind, said.get(kind)];
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
+function route() {
+  takeToken();
+  if (landed) {
+    const view = landed;
+    landed = "";
+    return show(view);
   }
+  const said = new URLSearchParams(location.hash.slice(1));
   if (said.has("next")) next = ownPath(said.get("next"));
   const [view] = said.keys();
   if (FOR_ALL.includes(view) && !(me && view === "sign-in")) return show(view);
@@ -370,6 +378,7 @@ function clicked({ target }) {
 }
 
 async function start() {
+  takeToken();
   document.addEventListener("submit", submitted);
   document.addEventListener("click", clicked);
   document.addEventListener("input", typed);
