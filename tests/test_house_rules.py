@@ -82,7 +82,7 @@ HOMES = {
     "flask": {"app", "benchmarks", "cli", "examples", "routes"},
     "werkzeug": {"app", "routes"},
     "click": {"cli"},
-    "jinja2": {"mail"},
+    "jinja2": {"mail", "routes"},
     "smtplib": {"mail"},
     "prometheus_client": {"metrics"},
     "argon2": {"credentials"},
