@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing, suppress
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.engine.url import make_url
@@ -241,6 +241,10 @@ class Lookup:
         self._name, = compiled.params
         self._text, self._positional = str(compiled), compiled.positional
         self._fault = engine.dialect.dbapi.Error
+        # A file has as many connections as one likes, so some are kept here:
+        # the pool takes as long as the file. A server does not.
+        self._keeps = engine.dialect.name == "sqlite"
+        self._kept: List[Any] = []
 
     def first(self, value: str) -> Any:
         """Return the first row, None if there is none.
@@ -249,22 +253,52 @@ class Lookup:
         which replaces a connection that broke, and says what it is. Raises
         ConnectionError if there is no connection at all.
         """
-        try:
-            connection = self._engine.raw_connection()
-        except self._fault as fault:
-            raise ConnectionError(str(fault)) from fault
+        connection = self._connection()
         try:
             cursor = connection.cursor()
             cursor.execute(self._text, (value,) if self._positional
                            else {self._name: value})
-            return cursor.fetchone()
+            found = cursor.fetchone()
         except self._fault:
-            connection.invalidate()
-        finally:
-            connection.close()
+            self._drop(connection)
+        else:
+            self._give_back(connection)
+            return found
         with self._engine.connect() as another:
             return another.execute(
                 self._statement, {self._name: value}).first()
+
+    def close(self) -> None:
+        """Close what is kept; the next look-up opens it anew."""
+        while self._kept:
+            self._kept.pop().close()
+
+    def _connection(self) -> Any:
+        """Return a connection that nobody else uses."""
+        try:
+            return self._kept.pop()
+        except IndexError:
+            pass  # the first so many, and all to a server
+        try:
+            connection = self._engine.raw_connection()
+        except self._fault as fault:
+            raise ConnectionError(str(fault)) from fault
+        if self._keeps:
+            connection.detach()
+        return connection
+
+    def _give_back(self, connection: Any) -> None:
+        """Have a connection for the next look-up, the sooner the better."""
+        if self._keeps:
+            self._kept.append(connection)
+        else:
+            connection.close()
+
+    def _drop(self, connection: Any) -> None:
+        """Let nobody use a connection that broke."""
+        if not self._keeps:
+            connection.invalidate()
+        connection.close()
 
 
 Database = Union[SqliteFile, PostgresServer]

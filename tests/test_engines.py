@@ -2,6 +2,7 @@
 """What differs between the engines, and must not differ for the service."""
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import closing
@@ -15,7 +16,7 @@ from db import DB
 from engines import SPARE_CONNECTIONS
 from errors import Unavailable
 from settings import Settings
-from tests.databases import connect, postgres_only, rows
+from tests.databases import connect, postgres_only, rows, sqlite_only
 from tests.helpers import EMAIL, all_at_once
 from tests.test_db import session_of
 from user import User
@@ -54,6 +55,45 @@ class TestErrors:
         none: Any = None
         with pytest.raises(IntegrityError):
             db.add_user("eve@me.com", none)
+
+
+@sqlite_only
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"),
+                    reason="there is no /proc here")
+class TestKeptConnections:
+    """Look-ups in a file do not go through the pool."""
+
+    @staticmethod
+    def open_files(url: str) -> int:
+        """Return how many connections this process has to the file."""
+        path = os.path.realpath(url.partition(":///")[2])
+        return [os.path.realpath("/proc/self/fd/" + each) for each in
+                os.listdir("/proc/self/fd")].count(path)
+
+    def test_one_after_the_other_shares_one(self, db: DB, url: str) -> None:
+        """Whoever comes next takes the one that was given back."""
+        db.close()
+        for _ in range(5):
+            db.find_visit("nobody's")
+        assert self.open_files(url) == 1
+
+    def test_are_closed_with_the_store(self, db: DB, url: str) -> None:
+        """And opened anew by whoever looks something up after that."""
+        db.find_visit("nobody's")
+        db.close()
+        assert self.open_files(url) == 0
+        assert db.find_visit("nobody's") is None
+
+    def test_one_that_broke_is_not_used_again(
+            self, db: DB, url: str, outside: Any) -> None:
+        """A table that was away for a moment is found again."""
+        outside.execute("ALTER TABLE sessions RENAME TO elsewhere")
+        outside.commit()
+        with pytest.raises(Unavailable):
+            db.find_visit("nobody's")
+        outside.execute("ALTER TABLE elsewhere RENAME TO sessions")
+        outside.commit()
+        assert db.find_visit("nobody's") is None
 
 
 @postgres_only
