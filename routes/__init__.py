@@ -7,6 +7,7 @@ from routes.accounts import accounts
 from routes.emails import emails
 from routes.forward import forward
 from routes.operations import operations
+from routes.problems import problems
 from routes.sessions import sessions
 
-BLUEPRINTS = (accounts, emails, forward, operations, sessions)
+BLUEPRINTS = (accounts, emails, forward, operations, problems, sessions)

@@ -36,7 +36,7 @@ ROWS = {
     # Tests may go anywhere; benchmarks borrow their PostgreSQL.
     "benchmarks": {"cores", "db", "tests"},
     "main": set(),
-    "scripts": {"credentials"},
+    "scripts": {"app", "credentials", "routes"},
     "deploy": {"app", "auth", "cli", "cores", "credentials", "ending",
                "logs", "mail", "metrics", "routes", "settings"},
     "app": {"auth", "cli", "credentials", "ending", "errors", "logs", "routes",
