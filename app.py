@@ -21,7 +21,8 @@ from werkzeug.serving import (
     BaseWSGIServer, DechunkedInput, WSGIRequestHandler, make_server)
 
 from auth import Auth
-from cli import COMMANDS, make_ready, refusal, start_sender
+from cli import (
+    COMMANDS, demand_port, is_command, make_ready, refusal, start_sender)
 from credentials.tokens import masked
 from ending import Ending, InFlight
 from errors import (
@@ -255,7 +256,7 @@ def create_app(service: Optional[Auth] = None) -> Flask:
     application.register_error_handler(Exception, answer_error)
     for command in COMMANDS:
         application.cli.add_command(command)
-    if not service.settings.production:
+    if not (service.settings.production or is_command()):
         log.warning(RELAXED)
     return application
 
@@ -363,6 +364,7 @@ def listen(settings: Settings) -> BaseWSGIServer:
 
     A port that is taken ends the process with a sentence.
     """
+    demand_port(settings.host, settings.port)
     server = make_server(settings.host, settings.port, app, threaded=True,
                          request_handler=JsonRequestHandler)
     host = "[{}]" if ":" in settings.host else "{}"

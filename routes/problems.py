@@ -16,6 +16,7 @@ from flask import Blueprint, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from errors import AuthError
+from routes.common import service
 from routes.guards import HEADERS
 
 problems = Blueprint("problems", __name__)
@@ -131,10 +132,11 @@ def wants_problem() -> bool:
 def details(kind: Kind, message: str, retry_after: int) -> Dict[str, Any]:
     """Return what RFC 9457 has a program know of an error.
 
-    The address of its page is without a host, so that it is the same wherever
-    the service runs, and found on the one that answered.
+    Its page is under PUBLIC_URL, so that the address can be passed on; without
+    one it is where the answer came from.
     """
-    found = {"type": "{}#{}".format(PAGE, kind.code), "title": kind.title,
+    page = service().settings.public_url + PAGE
+    found = {"type": "{}#{}".format(page, kind.code), "title": kind.title,
              "status": kind.status, "detail": message, "code": kind.code,
              "instance": uri_of(g.request_id)}
     return dict(found, retry_after=retry_after) if retry_after else found

@@ -14,7 +14,7 @@ from app import KINDS, create_app
 from auth import Auth
 from errors import AuthError, NotMigrated, Throttled, Unavailable
 from scripts.errors_page import PAGE, with_table
-from tests.helpers import Visitor, assert_error
+from tests.helpers import ORIGIN, Visitor, assert_error
 
 PROBLEM = "application/problem+json"
 UUID = "0fa93ad6-0f29-4d4a-a6a6-3f1c2dc80b45"
@@ -221,9 +221,12 @@ class TestPages:
         assert not re.search(
             "<(script|style|link|img)|<[^>]* (on[a-z]+|style)=", text)
 
-    def test_is_there_in_production(self, guest: Visitor) -> None:
-        """That is where it is needed."""
-        assert guest.asks("GET", "/docs/errors").status_code == 200
+    def test_is_where_production_says(self, guest: Visitor) -> None:
+        """Whoever is sent the address of an error can open it."""
+        found = problem(guest.asks("GET", "/profile", {"Accept": PROBLEM}))
+        assert found["type"] == ORIGIN + "/docs/errors#not_signed_in"
+        answer = guest.asks("GET", found["type"][len(ORIGIN):])
+        assert answer.status_code == 200
 
 
 def refuse_with(monkeypatch: pytest.MonkeyPatch, auth: Auth,
