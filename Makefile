@@ -15,7 +15,7 @@ BENCH = $(BIN)/python -m benchmarks $(if $(SERVER),--server $(SERVER),) $(if $(O
 DEPLOYED = $(sort $(filter-out requirements-dev.txt requirements-bench.txt,$(wildcard requirements*.txt)))
 ADVISORIES ?= pypi
 .DEFAULT_GOAL := help
-.PHONY: help run serve doctor test test-quick test-ends lint types coverage timing bench bench-peers screenshots e2e lock audit sbom clean
+.PHONY: help run serve doctor test test-quick test-ends lint types coverage timing bench bench-peers screenshots e2e docs lock audit sbom clean
 
 help:  ## Print what each target does.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,9 @@ screenshots: $(VENV)/dev.done  ## Take the pictures of docs/account.md anew, in 
 
 e2e: $(VENV)/dev.done  ## Walk the card's journey (main.py) against BASE_URL, by default localhost:5000.
 	@$(BIN)/python main.py && echo "main.py: all is well"
+
+docs: $(VENV)/run.done  ## Write docs/errors.md, which is made from the code.
+	@$(BIN)/python -m scripts.errors_page && echo "docs/errors.md"
 
 lock: $(TOOLS)/tools.done  ## Pin every package that is deployed, with hashes, in requirements.lock.
 	@$(TOOLS)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.13 \

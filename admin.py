@@ -195,7 +195,7 @@ class Administration:
         user = self.find(who)
         account = self._db.find(Account, user_id=user.id)
         if account and account.disabled_at is not None:
-            raise InvalidInput("{} is disabled: enable the account first"
+            raise InvalidInput("the account of {} is disabled: enable it first"
                                .format(user.email))
         with self._trail.recorded(self._time(), self._caller) as record:
             self._outbox.put(RESET, user.email, user.id)

@@ -21,7 +21,8 @@ from werkzeug.serving import (
     BaseWSGIServer, DechunkedInput, WSGIRequestHandler, make_server)
 
 from auth import Auth
-from cli import COMMANDS, make_ready, refusal, start_sender
+from cli import (
+    COMMANDS, demand_port, is_command, make_ready, refusal, start_sender)
 from credentials.tokens import masked
 from ending import Ending, InFlight
 from errors import (
@@ -35,6 +36,7 @@ from routes import BLUEPRINTS
 from routes.common import (
     auth, clear_session, fields, keep_device, session_id, set_session)
 from routes.guards import guard, headers_of
+from routes.problems import OF_HTTP, answer, answer_http, kinds_of
 from settings import BadSettings, Settings
 
 log = logging.getLogger("bienvenue")
@@ -67,8 +69,8 @@ STATUS: Dict[Type[AuthError], int] = {
     NotMigrated: 503,
     NotReady: 503,
 }
-# What every 401 asks for (RFC 9110, 15.5.2). Browsers make no dialogue of it.
-CHALLENGE = 'Bearer realm="Bienvenue"'
+# Each kind of error by its code, those of HTTP as well.
+KINDS = kinds_of(STATUS)
 # Refusals that whoever runs the service wants to hear of (ASVS 16.3). Not
 # Overloaded, of which a flood brings thousands a second: the metrics count it.
 REMARKABLE = (Unavailable, Throttled, CrossSite, UnknownHost, DevelopmentOnly)
@@ -162,32 +164,20 @@ def answer_error(error: Exception) -> Response:
     A mistake of ours says nothing of its cause, which goes to the log only
     (ASVS 16.5.1; docs/security.md#secrets).
     """
-    headers: Dict[str, str] = {}
     if isinstance(error, AuthError):
-        status, message = STATUS[type(error)], error.public
-        if error.retry_after:
-            headers["Retry-After"] = str(error.retry_after)
         if isinstance(error, REMARKABLE):
             log.warning(
                 "%s in request %s: %s", error.code, g.request_id,
                 error.__cause__ or error, extra={"fields": {
                     "code": error.code, "network": g.auth.caller.network,
                     "request_id": g.request_id}})
-    elif isinstance(error, HTTPException):
-        status, message = error.code or 500, error.description or error.name
-        headers.update(error.get_headers())
-        del headers["Content-Type"]
-    else:
-        log.error("unexpected error in request %s", g.request_id,
-                  exc_info=error, extra={
-                      "fields": {"request_id": g.request_id}})
-        status, message = 500, "the service made a mistake; it is logged"
-    if status == 401:
-        headers["WWW-Authenticate"] = CHALLENGE
-    response = jsonify(message=message)
-    response.status_code = status
-    response.headers.update(headers)
-    return response
+        return answer(KINDS[error.public_code], error.public,
+                      error.retry_after)
+    if isinstance(error, HTTPException):
+        return answer_http(error)
+    log.error("unexpected error in request %s", g.request_id, exc_info=error,
+              extra={"fields": {"request_id": g.request_id}})
+    return answer(OF_HTTP[500], "the service made a mistake; it is logged")
 
 
 class Json(DefaultJSONProvider):
@@ -259,7 +249,7 @@ def create_app(service: Optional[Auth] = None) -> Flask:
     """
     service = service or Auth()
     application = Service(__name__, static_folder=None)
-    application.extensions["auth"] = service
+    application.extensions.update(auth=service, kinds=KINDS)
     for method, path, view in ROUTES:
         application.add_url_rule(path, view_func=view, methods=[method])
     for blueprint in BLUEPRINTS:
@@ -268,7 +258,7 @@ def create_app(service: Optional[Auth] = None) -> Flask:
     application.register_error_handler(Exception, answer_error)
     for command in COMMANDS:
         application.cli.add_command(command)
-    if not service.settings.production:
+    if not (service.settings.production or is_command()):
         log.warning(RELAXED)
     return application
 
@@ -376,6 +366,7 @@ def listen(settings: Settings) -> BaseWSGIServer:
 
     A port that is taken ends the process with a sentence.
     """
+    demand_port(settings.host, settings.port)
     server = make_server(settings.host, settings.port, app, threaded=True,
                          request_handler=JsonRequestHandler)
     host = "[{}]" if ":" in settings.host else "{}"

@@ -567,14 +567,14 @@ class Auth:
         late, stuck, given_up = self._outbox.counts()
         found = []
         if stuck:
-            found.append("{} mails were tried and not taken: the log says "
-                         "why, as mail.delayed.".format(stuck))
+            found.append("Mails that were tried and not taken: {}. The log "
+                         "says why, as mail.delayed.".format(stuck))
         if given_up:
-            found.append("{} mails were given up: mend MAIL_URL, then run "
-                         "`flask mail retry`.".format(given_up))
+            found.append("Mails that were given up: {}. Mend MAIL_URL, then "
+                         "run `flask mail retry`.".format(given_up))
         if late:
             found.append(
-                "{} mails are due and nobody sends them: `make serve` and "
+                "Mails that are due and nobody sends: {}. `make serve` and "
                 "`make run` do, if MAIL_IN_SERVER is 1, and `flask mail send "
                 "--watch`.".format(late))
         recent = (Entry.at > self._time() - DAY) & (Entry.network != "")

@@ -2,7 +2,9 @@
 """What can go wrong for a user of this service, as nouns of the domain.
 
 No status, no header: app.py maps each class to its HTTP answer in one table.
-`code` is stable and made for programs; str(error) is made for people.
+`code` is stable and made for programs, `title` is its name among people, and
+str(error) is what happened this time. `remedy` is what to do about it; with
+the first sentence of each class it makes docs/errors.md.
 """
 from __future__ import annotations
 
@@ -16,6 +18,8 @@ class AuthError(Exception):
     """
 
     code = "auth_error"
+    title = "Request refused"
+    remedy = "Read the message."
     default = "the request was refused"
     retry_after = 0
 
@@ -28,6 +32,11 @@ class AuthError(Exception):
         """The sentence a client may read."""
         return str(self)
 
+    @property
+    def public_code(self) -> str:
+        """The code a client may read."""
+        return self.code
+
 
 class InvalidInput(AuthError, ValueError):
     """Raised when a value cannot be what its field asks for.
@@ -37,6 +46,8 @@ class InvalidInput(AuthError, ValueError):
     """
 
     code = "invalid_input"
+    title = "Invalid input"
+    remedy = "Mend the field that the message names."
     default = "the input is not valid"
 
 
@@ -47,6 +58,8 @@ class WeakPassword(InvalidInput):
     """
 
     code = "weak_password"
+    title = "Weak password"
+    remedy = "Choose another password, by the rule that the message names."
 
 
 class EmailTaken(AuthError, ValueError):
@@ -57,6 +70,8 @@ class EmailTaken(AuthError, ValueError):
     """
 
     code = "email_taken"
+    title = "Email already registered"
+    remedy = "Sign in, or reset the password if it is forgotten."
 
     def __init__(self, email: str) -> None:
         """Name the address as the caller spelled it."""
@@ -76,6 +91,8 @@ class BadCredentials(AuthError):
     """
 
     code = "bad_credentials"
+    title = "Sign-in refused"
+    remedy = "Try again, or reset the password if it is forgotten."
     default = "wrong email or password"
 
 
@@ -86,6 +103,9 @@ class NotVerified(AuthError):
     """
 
     code = "not_verified"
+    title = "Email not verified"
+    remedy = ("Open the link that was mailed, or ask for a new one: POST "
+              "/verify_email.")
     default = ("verify your email first: open the link that was mailed to "
                "you, or ask for a new one (POST /verify_email)")
 
@@ -98,6 +118,8 @@ class Throttled(AuthError):
     """
 
     code = "throttled"
+    title = "Too many attempts"
+    remedy = "Wait as long as Retry-After says, then try again."
     default = "too many attempts, try again later"
 
     def __init__(self, message: str = "", retry_after: int = 1) -> None:
@@ -110,6 +132,8 @@ class NotSignedIn(AuthError):
     """Raised when a request carries no live session."""
 
     code = "not_signed_in"
+    title = "Not signed in"
+    remedy = "Sign in, and send the cookie or the Bearer token along."
     default = "not signed in"
 
 
@@ -121,6 +145,8 @@ class SignInRequired(AuthError):
     """
 
     code = "sign_in_required"
+    title = "Sign in required"
+    remedy = "Sign in, and come back with the session."
     default = "sign in first"
 
 
@@ -131,6 +157,8 @@ class UnknownSession(AuthError):
     """
 
     code = "unknown_session"
+    title = "No such session"
+    remedy = "Take an id from GET /sessions; this one may have ended already."
     default = "no such session"
 
 
@@ -142,6 +170,8 @@ class WrongPassword(AuthError):
     """
 
     code = "wrong_password"
+    title = "Wrong password"
+    remedy = "Ask for the password of the account again."
     default = "wrong password"
 
 
@@ -153,6 +183,8 @@ class UnknownEmail(AuthError, ValueError):
     """
 
     code = "unknown_email"
+    title = "Email not registered"
+    remedy = "Check the spelling, or register the address first."
     default = "email is not registered"
 
 
@@ -164,6 +196,8 @@ class ResetRefused(AuthError, ValueError):
     """
 
     code = "reset_refused"
+    title = "Password reset refused"
+    remedy = "Ask for a new token: POST /reset_password."
     default = "reset_token is not valid"
 
 
@@ -175,6 +209,9 @@ class VerificationRefused(AuthError):
     """
 
     code = "verification_refused"
+    title = "Verification refused"
+    remedy = ("Ask for a new link: POST /verify_email, or PUT /email for a "
+              "new address.")
     default = "token is not valid"
 
 
@@ -186,6 +223,9 @@ class DevelopmentOnly(AuthError):
     """
 
     code = "development_only"
+    title = "Development mode answers its own machine only"
+    remedy = ("Call it as localhost and without a proxy, or set "
+              "AUTH_ENV=production.")
     default = ("this is the development mode, which answers only its own "
                "machine: set AUTH_ENV=production to serve others")
 
@@ -198,6 +238,8 @@ class UnknownHost(AuthError):
     """
 
     code = "unknown_host"
+    title = "Unknown host"
+    remedy = "Use the name of the service, or add this one to TRUSTED_HOSTS."
     default = ("this host is not served here; PUBLIC_URL and TRUSTED_HOSTS "
                "name those that are")
 
@@ -209,6 +251,8 @@ class CrossSite(AuthError):
     """
 
     code = "cross_site"
+    title = "Request of another site"
+    remedy = "Make the change from a page of the service's own origin."
     default = ("this request was made by a page of another site; only pages "
                "of this service's own origin may make it")
 
@@ -220,6 +264,9 @@ class Unavailable(AuthError):
     """
 
     code = "unavailable"
+    title = "Service unavailable"
+    remedy = ("Wait as long as Retry-After says, then try again; the log has "
+              "the cause.")
     default = "the service is busy, try again in a moment"
     retry_after = 1
 
@@ -233,6 +280,8 @@ class Overloaded(AuthError):
     """
 
     code = "overloaded"
+    title = "Too many sign-ins at once"
+    remedy = "Wait as long as Retry-After says, then try again."
     default = "too many are signing in at this moment, try again shortly"
 
     def __init__(self, message: str = "", retry_after: int = 1) -> None:
@@ -244,17 +293,24 @@ class Overloaded(AuthError):
 class NotMigrated(Unavailable):
     """Raised when the database is of a version that this code does not know.
 
-    str(error) says which command to run; clients learn no more than of any
-    other database that cannot serve.
+    In the log; str(error) says which command to run. Clients learn no more
+    than of any other database that cannot serve.
     """
 
     code = "not_migrated"
+    title = "Database of another version"
+    remedy = "Run flask db upgrade, or the release that the database is of."
     retry_after = 30
 
     @property
     def public(self) -> str:
         """The sentence of a store that cannot serve."""
         return Unavailable.default
+
+    @property
+    def public_code(self) -> str:
+        """The code of a store that cannot serve."""
+        return Unavailable.code
 
 
 class NotReady(Unavailable):
@@ -265,4 +321,6 @@ class NotReady(Unavailable):
     """
 
     code = "not_ready"
+    title = "Not ready"
+    remedy = "Look for the cause in the log."
     default = "not ready"

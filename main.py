@@ -127,7 +127,10 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout,
+            requests.exceptions.MissingSchema,
+            requests.exceptions.InvalidSchema,
+            requests.exceptions.InvalidURL):
         sys.exit("No server answers at {}. Start one with `make run`, or "
                  "name another: BASE_URL=http://host:port python3 main.py"
                  .format(BASE_URL))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Dict
+import os
+from pathlib import Path
+from typing import Callable, Dict
 
 import click
 from flask.cli import with_appcontext
 
 from auth import Auth
-from cli.common import Group, Refusing, as_json, auth, is_watched
+from cli.common import (
+    Group, Refusing, as_json, auth, cause_of, sentence, waiting)
 from errors import NotMigrated, Unavailable
+from settings import BadSettings, Settings
 
 log = logging.getLogger("bienvenue")
 database = Group("db", help="Upgrade, copy and move the database.")
@@ -25,7 +29,8 @@ def upgrade() -> None:
     new release start. A SQLite file is upgraded by the server itself.
     """
     before = auth().admin.database_version()
-    after = auth().admin.upgrade_database()
+    with waiting("Upgrading"):
+        after = auth().admin.upgrade_database()
     click.echo("The database is of version {}{}.".format(
         after, ", as it was" if after == before else
         "; before, it was {}".format(before or "without a version")))
@@ -33,7 +38,10 @@ def upgrade() -> None:
 
 @database.command()
 def status() -> None:
-    """Show the version of the database; 1 if this release cannot use it."""
+    """Show the version of the database.
+
+    The exit code is 1 if this release cannot use it.
+    """
     click.echo("The database is of version {}.".format(
         auth().admin.database_version() or "none"))
     auth().prepare()
@@ -47,12 +55,26 @@ def backup(path: str) -> None:
 
     The copy is whole, and replaces what was there before.
     """
-    auth().admin.back_up_database(path)
+    folder = Path(path).resolve().parent
+    if not os.access(str(folder), os.W_OK | os.X_OK):
+        raise click.ClickException("The folder {} is not there, or not yours "
+                                   "to write to.".format(folder))
+    with waiting("Copying"):
+        auth().admin.back_up_database(path)
     click.echo("The database was copied to {}.".format(path))
 
 
+def address(url: str) -> str:
+    """Return the URL of a database, if it is one."""
+    try:
+        Settings.from_env({"DATABASE_URL": url or "-"})
+    except BadSettings as problem:
+        raise click.BadParameter(str(problem)) from problem
+    return url
+
+
 @database.command()
-@click.option("--to", "url", required=True, metavar="URL",
+@click.option("--to", "url", required=True, metavar="URL", type=address,
               help="Where to: the DATABASE_URL of an empty database.")
 @as_json
 def move(url: str, as_json: bool) -> None:
@@ -61,8 +83,8 @@ def move(url: str, as_json: bool) -> None:
     Stop the servers first: what they write afterwards stays behind. Then set
     DATABASE_URL to the new one and start them.
     """
-    moved = auth().admin.move_database(
-        url, show if is_watched() else ignore)
+    with waiting("Moving") as now:
+        moved = auth().admin.move_database(url, counting(now))
     if as_json:
         click.echo(json.dumps(moved, indent=2))
         return
@@ -77,7 +99,8 @@ def move(url: str, as_json: bool) -> None:
 @with_appcontext
 def purge(as_json: bool) -> None:
     """Delete what is over, which whoever sends mail does once an hour."""
-    found: Dict[str, int] = auth().sweep()
+    with waiting("Deleting"):
+        found: Dict[str, int] = auth().sweep()
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -85,13 +108,15 @@ def purge(as_json: bool) -> None:
         click.echo("{:>12}  {}".format(rows, kind))
 
 
-def show(name: str, rows: int) -> None:
-    """Print how far a move is, on standard error."""
-    click.echo("{}: {} more rows".format(name, rows), err=True)
+def counting(now: Callable[[str], None]) -> Callable[[str, int], None]:
+    """Return what says how many rows of a table are moved so far."""
+    moved: Dict[str, int] = {}
 
-
-def ignore(_name: str, _rows: int) -> None:
-    """Print nothing, where nobody looks."""
+    def count(table: str, rows: int) -> None:
+        """Add what went just now."""
+        moved[table] = moved.get(table, 0) + rows
+        now("Moving {}, {} rows so far".format(table, moved[table]))
+    return count
 
 
 def make_ready(service: Auth) -> None:
@@ -103,8 +128,7 @@ def make_ready(service: Auth) -> None:
     try:
         service.prepare()
     except NotMigrated as refused:
-        raise SystemExit("Bienvenue does not start: {}.".format(
-            refused)) from refused
+        raise SystemExit("Bienvenue does not start.\n" + sentence(
+            str(refused))) from refused
     except Unavailable as fault:
-        log.warning("the database cannot be reached yet: %s",
-                    fault.__cause__)
+        log.warning("the database cannot be used yet: %s", cause_of(fault))

@@ -28,14 +28,14 @@ def send(watch: bool) -> None:
     if watch:
         watch_outbox(auth())
         return
-    click.echo("{} mails dealt with.".format(auth().deliver_mail()))
+    click.echo("Mails dealt with: {}.".format(auth().deliver_mail()))
     auth().sweep()
 
 
 @mail.command()
 def retry() -> None:
     """Make the mails that were given up due again."""
-    click.echo("{} mails are due again.".format(auth().revive_mail()))
+    click.echo("Mails due again: {}.".format(auth().revive_mail()))
 
 
 def start_sender(service: Auth) -> Optional[Sender]:

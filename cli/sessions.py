@@ -7,7 +7,8 @@ from typing import Optional
 import click
 
 from cli.common import (
-    Group, acting, as_json, at_most, auth, confirm, in_advance, say)
+    Group, acting, as_json, at_most, auth, confirm, in_advance, say, waiting,
+    whole)
 
 COLUMNS = ("id", "email", "opened_at", "seen_at", "expires_at", "network",
            "user_agent")
@@ -28,7 +29,8 @@ def list_sessions(who: str, limit: int, as_json: bool) -> None:
 @click.argument("who", metavar="[EMAIL]", default="")
 @click.option("--all", "everybody", is_flag=True,
               help="Those of every user, after a break-in.")
-@click.option("--id", "handle", type=click.IntRange(1, 2 ** 63 - 1),
+@click.option("--id", "handle", metavar="NUMBER",
+              type=whole(1, 2 ** 63 - 1),
               help="Only this one, by its id in `flask sessions list`.")
 @in_advance
 def end(who: str, everybody: bool, handle: Optional[int],
@@ -38,7 +40,9 @@ def end(who: str, everybody: bool, handle: Optional[int],
         raise click.UsageError("Name a user, or say --all.")
     if everybody:
         confirm("End every session of every user?", yes)
-        say_ended(acting().admin.end_all_sessions())
+        with waiting("Signing everybody out"):
+            ended = acting().admin.end_all_sessions()
+        say_ended(ended)
         return
     user = auth().admin.find(who)
     confirm("End {} of {} (number {})?".format(

@@ -38,7 +38,7 @@ class JsonLines:
         except (ValueError, RecursionError):
             values = None
         if not isinstance(values, dict):
-            raise InvalidInput("is not a JSON object, with each name once")
+            raise InvalidInput("is not a JSON object, or has a name twice")
         return values
 
     def write(self, values: Dict[str, Any]) -> str:
@@ -62,7 +62,8 @@ class Csv:
         try:
             cells, = csv.reader([line], strict=True)
         except (csv.Error, ValueError):
-            raise InvalidInput("is not one line of CSV") from None
+            raise InvalidInput("is not a line of CSV: its quotation marks do "
+                               "not match") from None
         if not self._names:
             self._names = self._header([each.strip() for each in cells])
             return None
@@ -85,8 +86,8 @@ class Csv:
         """Return the names of columns; give up if they cannot be that."""
         if "email" not in names or len(set(names)) != len(names):
             raise click.ClickException(
-                "The first line names the columns, email among them, each "
-                "once and with commas between.")
+                "The first line has to name the columns, with commas between "
+                "and each once; email is one of them.")
         return names
 
 

@@ -12,8 +12,8 @@ import click
 
 from audit import TERMINAL
 from cli.common import (
-    Group, acting, as_json, at_most, auth, confirm, in_advance, progress, say,
-    say_one, whom)
+    Group, acting, answered_by, as_json, at_most, auth, confirm, in_advance,
+    progress, say, say_one, whole, whom)
 from cli.transfer import FORMATS, Import, format_of
 
 COLUMNS = ("id", "email", "created_at", "verified_at", "disabled_at")
@@ -34,7 +34,7 @@ as_format = click.option(
 @click.option("--disabled", is_flag=True, help="Only the disabled.")
 @click.option("--unverified", is_flag=True,
               help="Only those who have not verified their address.")
-@click.option("--after", type=click.IntRange(0, 2 ** 31 - 1), default=0,
+@click.option("--after", type=whole(0, 2 ** 31 - 1), default=0,
               metavar="NUMBER", help="Go on after the user of this number.")
 @at_most
 @as_json
@@ -71,9 +71,12 @@ def add(email: str, from_stdin: bool, verified: bool) -> None:
     The password is asked for, or read from standard input: on a command line
     every user of the machine could see it.
     """
-    password = sys.stdin.readline().rstrip("\r\n") if from_stdin \
-        else click.prompt("Password", hide_input=True, err=True,
-                          confirmation_prompt=True)
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        with answered_by("--password-stdin"):
+            password = click.prompt("Password", hide_input=True, err=True,
+                                    confirmation_prompt=True)
     user = acting().register_user(email, password)
     if verified:
         acting().admin.vouch(user.email)
@@ -145,14 +148,20 @@ def import_users(path: str, form: Optional[str], as_json: bool) -> None:
 
     JSON Lines or CSV with a header, one user a line: email, hashed_password,
     created_at, verified_at, disabled_at, password_changed_at; all but the
-    first may be missing. Who is there already stays as they are, so it can
-    be run again. Bad lines are named, and the rest goes on.
+    first may be missing; docs/commands.md lists the hashes that are kept.
+    Who is there already stays as they are, so it can be run again. Bad lines
+    are named, and the rest goes on.
     """
     work = Import(auth().acting_for(TERMINAL), form or format_of(path))
     size = 0 if path == "-" else os.path.getsize(path)
-    with progress("Importing", size) as advance, \
-            click.open_file(path, "rb") as file:
-        work.run(file, advance)
+    try:
+        with progress("Importing", size) as advance, \
+                click.open_file(path, "rb") as file:
+            work.run(file, advance)
+    except KeyboardInterrupt:
+        raise click.ClickException(
+            "Stopped with {added} added, who stay; the same command adds the "
+            "rest.".format(**work.counts)) from None
     if as_json:
         click.echo(json.dumps(work.counts))
     else:
@@ -182,7 +191,7 @@ def export_users(path: str, form: Optional[str], with_hashes: bool,
             file.write(lines.write(each).encode())
             advance(each["id"] - last)
             last, count = each["id"], count + 1
-    click.echo("{} users exported.".format(count), err=True)
+    click.echo("Users exported: {}.".format(count), err=True)
 
 
 @contextmanager
@@ -198,8 +207,12 @@ def private_file(path: str) -> Iterator[IO[bytes]]:
         return
     try:
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise click.ClickException("{} is there already: name a new file."
+                                   .format(path)) from None
     except OSError as error:
-        raise click.ClickException("{}: {}".format(path, error.strerror))
+        raise click.ClickException("{}: {}.".format(
+            path, error.strerror)) from error
     try:
         with os.fdopen(number, "wb") as file:
             yield file

@@ -34,7 +34,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server import MPServer
 
-from cli import refusal, start_sender
+from cli import no_door, refusal, start_sender
 from cores import count_cores
 from deploy.master import prepare
 from ending import SIGNALS, Ending
@@ -261,8 +261,7 @@ def listen(host: str, port: int, count: int) -> List[socket.socket]:
             open_one().close()
         listening = [open_one(reuse_port=count > 1) for _ in range(count)]
     except OSError as error:
-        raise SystemExit("Bienvenue does not start: {} port {}: {}.".format(
-            host, port, str(error.strerror).partition(" (")[0])) from error
+        raise SystemExit(no_door(host, port, error)) from error
     for each in listening:
         each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         each.set_inheritable(True)

@@ -8,6 +8,7 @@ from routes.emails import emails
 from routes.forward import forward
 from routes.operations import operations
 from routes.pages import pages
+from routes.problems import problems
 from routes.sessions import sessions
 
-BLUEPRINTS = (accounts, emails, forward, operations, pages, sessions)
+BLUEPRINTS = (accounts, emails, forward, operations, pages, problems, sessions)

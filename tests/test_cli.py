@@ -114,7 +114,7 @@ class TestDoctor:
         assert result.exit_code == 1
         assert names_in(result.output) == NAMES
         assert result.output.endswith(
-            "\n1 mails were given up: mend MAIL_URL, then run "
+            "\nMails that were given up: 1. Mend MAIL_URL, then run "
             "`flask mail retry`.\n")
 
     @pytest.mark.parametrize("tries, warned", [(1, False), (2, True)])
@@ -124,7 +124,8 @@ class TestDoctor:
         db.add(Outgoing(purpose=RESET, email=EMAIL, detail="", tries=tries,
                         queued_at=clock.now, due_at=clock.now + 9))
         result = run(safe, "doctor")
-        assert ("1 mails were tried and not taken" in result.output) == warned
+        assert ("Mails that were tried and not taken: 1."
+                in result.output) == warned
         assert result.exit_code == int(warned)
 
     @pytest.mark.parametrize("seconds, warned", [
@@ -135,10 +136,9 @@ class TestDoctor:
         """With MAIL_IN_SERVER=0 it is easy to forget the sender."""
         clock.advance(seconds)
         result = run(safe, "doctor")
-        assert ("5 mails are due and nobody sends them: `make serve` and "
+        assert ("Mails that are due and nobody sends: 5. `make serve` and "
                 "`make run` do, if MAIL_IN_SERVER is 1, and `flask mail send "
-                "--watch`."
-                in result.output) == warned
+                "--watch`." in result.output) == warned
         assert result.exit_code == int(warned)
 
     def test_a_mail_that_is_tried_is_not_late(
@@ -159,8 +159,9 @@ class TestDoctor:
         assert result.exit_code == 1
         assert names_in(result.output) == NAMES
         assert "DATABASE_URL=" + url in result.output.splitlines()
-        assert "The database cannot be reached: [Errno 2] No such file" \
-            in result.output
+        assert result.output.endswith("\nThe database cannot be used: {}: No "
+                                      "such file or directory.\n".format(
+                                          url[len("sqlite:///"):]))
         assert WELL not in result.output
         assert "Traceback" not in result.output
 
@@ -279,9 +280,9 @@ class TestMailSend:
         """Not one batch only, and nothing the second time."""
         result = run(safe, "mail", "send")
         assert (result.exit_code, result.output) \
-            == (0, "5 mails dealt with.\n")
+            == (0, "Mails dealt with: 5.\n")
         assert [email for email, _ in mailbox.mails] == crowd
-        assert run(safe, "mail", "send").output == "0 mails dealt with.\n"
+        assert run(safe, "mail", "send").output == "Mails dealt with: 0.\n"
 
     def test_clears_away_what_is_old(
             self, safe: Auth, db: DB, crowd: List[str],
@@ -299,7 +300,7 @@ class TestMailSend:
         mailbox.refused = tuple(crowd[:2])
         result = run(safe, "mail", "send")
         assert [email for email, _ in mailbox.mails] == crowd[2:]
-        assert result.output.endswith("3 mails dealt with.\n")
+        assert result.output.endswith("Mails dealt with: 3.\n")
 
     def test_ends_when_nobody_takes_mail(
             self, safe: Auth, mailbox: Mailbox, crowd: List[str]) -> None:
@@ -307,7 +308,7 @@ class TestMailSend:
         mailbox.broken = ConnectionRefusedError()
         result = run(safe, "mail", "send")
         assert result.exit_code == 0
-        assert result.output.endswith("0 mails dealt with.\n")
+        assert result.output.endswith("Mails dealt with: 0.\n")
 
     def test_log_is_set_up_as_in_the_server(
             self, safe: Auth, auth: Auth,
@@ -362,9 +363,9 @@ class TestMailRetry:
         """And says how many; then they are sent like all others."""
         result = run(safe, "mail", "retry")
         assert (result.exit_code, result.output) \
-            == (0, "1 mails are due again.\n")
+            == (0, "Mails due again: 1.\n")
         assert run(safe, "mail", "retry").output \
-            == "0 mails are due again.\n"
+            == "Mails due again: 0.\n"
         run(safe, "mail", "send")
         assert [email for email, _ in mailbox.mails] == [EMAIL]
 

@@ -89,6 +89,14 @@ class TestJourney:
         run.assert_refused()
         assert "No server answers at {}.".format(url) in run.printed
 
+    @pytest.mark.parametrize("url", [
+        "localhost", "localhost:5000", "http://", "ftp://localhost"])
+    def test_with_no_address_it_says_how_to_name_one(self, url: str) -> None:
+        """The scheme is easily forgotten."""
+        run = Run("main.py", BASE_URL=url)
+        run.assert_refused()
+        assert "BASE_URL=http://host:port" in run.printed
+
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
@@ -128,7 +136,10 @@ class TestRefusal:
         """Two services behind one port would share its visitors."""
         run = Run("app.py", PORT=str(server.port))
         run.assert_refused()
-        assert "Port {} is in use".format(server.port) in run.printed
+        assert run.printed.endswith(
+            "Bienvenue does not start.\nPort {} of 127.0.0.1 is taken: stop "
+            "the program that listens there, or set PORT to another.\n".format(
+                server.port))
 
     def test_taken_port_is_not_greeted_from(self, server: Server) -> None:
         """Only a service that listens says that it does."""

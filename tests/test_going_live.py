@@ -666,7 +666,7 @@ class TestProcesses:
             self, orphaned: SmtpServer, tmp_path: Path) -> None:
         """Once: a second run finds nothing to do."""
         assert [send_mail(tmp_path, orphaned) for _ in range(2)] == [
-            "1 mails dealt with.\n", "0 mails dealt with.\n"]
+            "Mails dealt with: 1.\n", "Mails dealt with: 0.\n"]
         assert len(orphaned.to(EMAIL)) == 1
         assert is_sent(tmp_path)
 

@@ -37,7 +37,7 @@ ROWS = {
     "benchmarks": {"cores", "db", "tests"},
     "examples": set(),
     "main": set(),
-    "scripts": {"credentials"},
+    "scripts": {"app", "credentials", "routes"},
     "deploy": {"app", "auth", "cli", "cores", "credentials", "ending",
                "logs", "mail", "metrics", "routes", "settings"},
     "app": {"auth", "cli", "credentials", "ending", "errors", "logs", "routes",

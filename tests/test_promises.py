@@ -280,9 +280,15 @@ def test_code_is_its_own_and_snake_case(error: Type[AuthError]) -> None:
 
 
 @every_error
+def test_name_and_remedy_are_its_own(error: Type[AuthError]) -> None:
+    """What helps against the parent does not help against the child."""
+    assert {"title", "remedy"} <= set(vars(error))
+
+
+@every_error
 def test_docstring_says_when_it_is_raised(error: Type[AuthError]) -> None:
-    """Who catches it has to know what happened."""
-    assert re.match(r"Raised (when|if|by|at) ", error.__doc__ or "")
+    """Who catches it has to know what happened; docs/errors.md says it."""
+    assert re.match(r"Raised when ", error.__doc__ or "")
 
 
 # -- Makefile and .ci/run

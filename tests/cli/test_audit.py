@@ -75,4 +75,4 @@ def test_nobody_there(terminal: Terminal) -> None:
     """Looking for a user who is none."""
     result = terminal.types("audit", "--user", "nobody@me.com")
     assert (result.exit_code, result.stderr) == (
-        1, "Error: nobody is registered as 'nobody@me.com'\n")
+        1, "Error: Nobody is registered as 'nobody@me.com'.\n")

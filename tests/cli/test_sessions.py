@@ -111,7 +111,7 @@ class TestEnd:
         result = terminal.types(
             "sessions", "end", EMAIL, "--id", handle, "--yes")
         assert (result.exit_code, result.stderr) \
-            == (1, "Error: no such session\n")
+            == (1, "Error: No such session.\n")
         assert len(db.find_all(Session)) == 3 and terminal.facts() == []
 
     @pytest.mark.usefixtures("tokens")

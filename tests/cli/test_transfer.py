@@ -132,11 +132,11 @@ class TestImport:
         assert [each["created_at"] for each in people(db)] == [1]
 
     BAD: List[Tuple[Any, str]] = [
-        (b"{", "is not a JSON object, with each name once"),
-        (b"[]", "is not a JSON object, with each name once"),
+        (b"{", "is not a JSON object, or has a name twice"),
+        (b"[]", "is not a JSON object, or has a name twice"),
         (b'{"email": "a@me.com", "email": "b@me.com"}',
-         "is not a JSON object, with each name once"),
-        (b"[" * 5000, "is not a JSON object, with each name once"),
+         "is not a JSON object, or has a name twice"),
+        (b"[" * 5000, "is not a JSON object, or has a name twice"),
         (b'{"email": "caf\xe9@me.com"}', "is not UTF-8"),
         (b" " * (LONGEST_LINE + 1), "is longer than 65536 bytes"),
         (b"x" * 300000, "is longer than 65536 bytes"),
@@ -249,14 +249,14 @@ class TestCsv:
                                 typed=header + b"\nbob@me.com,\n")
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.startswith(
-            "Error: The first line names the columns, email among them")
+            "Error: The first line has to name the columns")
         assert people(db) == []
 
     @pytest.mark.parametrize("bad, said", [
         (b"eve@me.com", "has 1 values for 2 columns"),
         (b"eve@me.com,,", "has 3 values for 2 columns"),
-        (b'"eve@me.com,', "is not one line of CSV"),
-        (b'"eve"@me.com,', "is not one line of CSV"),
+        (b'"eve@me.com,', "is not a line of CSV: its quotation"),
+        (b'"eve"@me.com,', "is not a line of CSV: its quotation"),
         (b"eve\0@me.com,", ""), (b"\xff,", "is not UTF-8")])
     def test_bad_line_spoils_no_other(
             self, terminal: Terminal, db: DB, bad: bytes, said: str) -> None:
@@ -421,7 +421,7 @@ class TestExport:
                             elsewhere: Any) -> None:
         """Nothing to guess at; nobody is asked, and it can be read back."""
         result = terminal.types("users", "export", "-", "--format", form)
-        assert (result.exit_code, result.stderr) == (0, "1 users exported.\n")
+        assert (result.exit_code, result.stderr) == (0, "Users exported: 1.\n")
         assert "$2b$" not in result.stdout and EMAIL in result.stdout
         there, store = elsewhere
         there.types("users", "import", "-", "--format", form,
@@ -473,6 +473,15 @@ class TestExport:
             assert str(each) in result.stderr
         assert path.read_text() == "mine"
         assert not (tmp_path / "target.csv").exists()
+
+    def test_says_that_there_is_a_file(
+            self, terminal: Terminal, tmp_path: Path) -> None:
+        """And what to do about it."""
+        path = tmp_path / "users.csv"
+        path.write_text("mine")
+        result = terminal.types("users", "export", str(path))
+        assert result.stderr.endswith(
+            "Error: {} is there already: name a new file.\n".format(path))
 
     @pytest.mark.usefixtures("bob")
     def test_half_an_export_is_removed(
@@ -537,6 +546,35 @@ class TestStreams:
         monkeypatch.setattr(db, "find_accounts", note)
         for place, _ in enumerate(auth.admin.export_people()):
             assert limits == [2] * (place // 2 + 1)
+
+
+class TestStop:
+    """Ctrl+C in the middle of many."""
+
+    def test_import_says_what_is_done(
+            self, terminal: Terminal, tmp_path: Path, db: DB,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whole batches stay, and it can be run again."""
+        path = tmp_path / "in.jsonl"
+        path.write_bytes(lines({"email": EVE}, {"email": EMAIL}))
+        monkeypatch.setattr(cli.transfer, "BATCH", 1)
+        add_users = db.add_users
+
+        def once(people: Any) -> int:
+            """Add one batch; then somebody has seen enough."""
+            monkeypatch.setattr(db, "add_users", stop)
+            return add_users(people)
+
+        def stop(_people: Any) -> int:
+            """Press Ctrl+C in the middle."""
+            raise KeyboardInterrupt
+        monkeypatch.setattr(db, "add_users", once)
+        result = terminal.types("users", "import", str(path))
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.endswith(
+            "Error: Stopped with 1 added, who stay; the same command adds the "
+            "rest.\n")
+        assert len(db.find_all(User)) == 1
 
 
 class TestProgress:

@@ -103,7 +103,7 @@ class TestList:
         """A sentence, whatever the locale made of the words."""
         result = terminal.types("users", "list", "--search", "\udcff")
         assert (result.exit_code, result.stderr) == (
-            1, "Error: email contains a character no address may have\n")
+            1, "Error: Email contains a character no address may have.\n")
 
     def test_user_of_another_hand_is_shown(
             self, terminal: Terminal, db: DB) -> None:
@@ -143,12 +143,12 @@ class TestShow:
         assert desk.reads("users", "show", "1")["id"] == 2
 
     @pytest.mark.parametrize("who, said", [
-        (NOBODY, "nobody is registered as 'nobody@me.com'"),
-        ("7", "nobody is registered as '7'"),
-        ("9" * 30, "nobody is registered as"),
-        ("\x1b[31m", "email contains a character no address may have"),
-        ("\udcff", "email contains a character no address may have"),
-        ("x" * 251, "email is longer than 250 characters")], ids=ascii)
+        (NOBODY, "Nobody is registered as 'nobody@me.com'"),
+        ("7", "Nobody is registered as '7'"),
+        ("9" * 30, "Nobody is registered as"),
+        ("\x1b[31m", "Email contains a character no address may have"),
+        ("\udcff", "Email contains a character no address may have"),
+        ("x" * 251, "Email is longer than 250 characters")], ids=ascii)
     @pytest.mark.parametrize("command", [
         ["users", "show"], ["users", "disable", "--yes"], ["users", "enable"],
         ["users", "delete", "--yes"], ["users", "reset"],
@@ -197,11 +197,11 @@ class TestAdd:
         assert safe.valid_login(EMAIL, " {} ".format(STRONG))
 
     @pytest.mark.parametrize("email, password, said", [
-        (EMAIL, "short", "password is shorter than 15 characters"),
-        (EMAIL, "passwordpassword", "password is one of the common ones"),
-        (EMAIL, "i like bienvenue a lot", "password contains a part of"),
-        (EMAIL, "", "password is missing"),
-        ("bob", STRONG, "email is not an address that mail can reach")])
+        (EMAIL, "short", "Password is shorter than 15 characters"),
+        (EMAIL, "passwordpassword", "Password is one of the common ones"),
+        (EMAIL, "i like bienvenue a lot", "Password contains a part of"),
+        (EMAIL, "", "Password is missing"),
+        ("bob", STRONG, "Email is not an address that mail can reach")])
     def test_rules_of_production_hold(
             self, terminal: Terminal, db: DB, email: str, password: str,
             said: str) -> None:
@@ -224,7 +224,7 @@ class TestAdd:
         result = terminal.types("users", "add", "BOB@me.com",
                                 "--password-stdin", typed=STRONG)
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr == "Error: User BOB@me.com already exists\n"
+        assert result.stderr == "Error: User BOB@me.com already exists.\n"
 
     @pytest.mark.parametrize("ways, verified", [([], False),
                                                 (["--verified"], True)])
@@ -393,7 +393,8 @@ class TestReset:
         terminal.types("users", "disable", EMAIL, "--yes")
         result = terminal.types("users", "reset", EMAIL)
         assert (result.exit_code, result.stderr) == (
-            1, "Error: bob@me.com is disabled: enable the account first\n")
+            1, "Error: The account of bob@me.com is disabled: enable it "
+            "first.\n")
         assert db.find_all(Outgoing) == []
 
 
@@ -410,8 +411,8 @@ class TestStore:
             "users", "list")
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.startswith(
-            "Error: the service is busy, try again in a moment: ")
-        assert "not a database" in result.stderr
+            "Error: The database cannot be used: ")
+        assert result.stderr.endswith("is not a database.\n")
         store.close()
 
 

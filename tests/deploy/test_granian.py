@@ -188,8 +188,9 @@ class TestStart:
             Granian, PORT=str(server.port), code=1,
             DATABASE_URL="sqlite:///{}".format(tmp_path / "a.db"))
         assert printed.endswith(
-            "Bienvenue does not start: 127.0.0.1 port {}: Address already in "
-            "use.\n".format(server.port))
+            "Bienvenue does not start.\nPort {} of 127.0.0.1 is taken: stop "
+            "the program that listens there, or set PORT to another.\n".format(
+                server.port))
 
     def test_address_of_version_6_and_a_name(self) -> None:
         """HOST is written there as everywhere else."""

@@ -666,7 +666,7 @@ class TestGivingUp:
         assert entry.at == clock.now
         assert entry.detail == "reset, try 1: ConnectionRefusedError"
         assert safe.warnings() == [
-            "1 mails were given up: mend MAIL_URL, then run "
+            "Mails that were given up: 1. Mend MAIL_URL, then run "
             "`flask mail retry`."]
 
     @pytest.mark.usefixtures("given_up")
