@@ -4,10 +4,12 @@
 `BLUEPRINTS` is what create_app() registers.
 """
 from routes.accounts import accounts
+from routes.description import description
 from routes.emails import emails
 from routes.forward import forward
 from routes.operations import operations
 from routes.problems import problems
 from routes.sessions import sessions
 
-BLUEPRINTS = (accounts, emails, forward, operations, problems, sessions)
+BLUEPRINTS = (accounts, description, emails, forward, operations,
+              problems, sessions)
