@@ -6,7 +6,8 @@ routes: the mode, who asks, and how any body can be wrong.
 """
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from dataclasses import dataclass, replace
+from typing import Any, Dict, Optional, Tuple
 
 from credentials.passwords import PASSWORD_MAX
 from routes.common import DEVICE_COOKIE, MAX_LENGTH
@@ -17,7 +18,8 @@ Schema = Dict[str, Any]
 Step = Tuple[str, Dict[str, str], Any]
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True)
+class Answer:
     """What is sent back when all is well; no schema means no body.
 
     `headers` are those that not every answer has. `links` lead on from here.
@@ -31,7 +33,8 @@ class Answer(NamedTuple):
     media_type: str = "application/json"
 
 
-class Operation(NamedTuple):
+@dataclass(frozen=True)
+class Operation:
     """A route: what it is for, what it takes, and how it may answer.
 
     `errors` are the codes of its own; those that any route may meet are left
@@ -286,7 +289,7 @@ OPERATIONS: Dict[Tuple[str, str], Operation] = {
     ("GET", "/readyz"): Operation(
         "tell_ready", "Operations", "Tell whether requests can be served",
         (Answer(200, "They can.", closed(message="ready")),),
-        ("not_found", "not_ready"), "To neighbours on the network, and to "
+        ("not_ready",), "To neighbours on the network, and to "
         "whoever bears METRICS_TOKEN.", asks="key or nothing"),
     ("GET", "/metrics"): Operation(
         "show_metrics", "Operations", "Show what was measured",
@@ -298,13 +301,18 @@ OPERATIONS: Dict[Tuple[str, str], Operation] = {
         (Answer(200, "OpenAPI 3.1, of the mode that answers.",
                 {"type": "object"}, ("ETag", "Cache-Control")), UNCHANGED),
         parameters=(KEPT,)),
+    ("GET", "/docs/errors"): Operation(
+        "show_errors", "People", "Explain each error",
+        (Answer(200, "A page, with an anchor for each code.", TEXT,
+                media_type="text/html"),)),
     ("GET", "/docs"): Operation(
         "show_page", "People", "Show this description as a page",
         (Answer(200, "Each route can be tried there.", TEXT,
-                ("ETag", "Cache-Control", "Content-Security-Policy"),
-                media_type="text/html"), UNCHANGED),
-        ("not_found",), "In production with API_DOCS=1 only.",
-        parameters=(KEPT,)),
+                UNCHANGED.headers + ("Content-Security-Policy",),
+                media_type="text/html"),
+         replace(UNCHANGED, headers=UNCHANGED.headers + (
+             "Content-Security-Policy",))),
+        note="In production with API_DOCS=1 only.", parameters=(KEPT,)),
     ("GET", "/docs/<name>"): Operation(
         "show_file", "People", "Hand out a file of that page",
         (Answer(200, "A script or a style.", TEXT, ("ETag", "Cache-Control"),
@@ -317,17 +325,20 @@ OPERATIONS: Dict[Tuple[str, str], Operation] = {
 
 def _changed(method: str, path: str, **parts: Any) -> Operation:
     """Return an operation of the table with other parts."""
-    return OPERATIONS[method, path]._replace(**parts)
+    return replace(OPERATIONS[method, path], **parts)
 
 
 def _keeps_device(method: str, path: str) -> Operation:
     """Return an operation of the table whose answer sets a cookie, too."""
     answer, = OPERATIONS[method, path].answers
     return _changed(method, path, answers=(
-        answer._replace(headers=("Set-Cookie",)),))
+        replace(answer, headers=("Set-Cookie",)),))
 
 
 IN_PRODUCTION = {
+    ("GET", "/readyz"): _changed(
+        "GET", "/readyz", errors=("not_found", "not_ready")),
+    ("GET", "/docs"): _changed("GET", "/docs", errors=("not_found",)),
     ("PUT", "/verify_email"): _keeps_device("PUT", "/verify_email"),
     ("PUT", "/reset_password"): _keeps_device("PUT", "/reset_password"),
     ("POST", "/sessions"): _changed(

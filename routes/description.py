@@ -70,7 +70,8 @@ def cached(body: bytes, content_type: str) -> Response:
     response = Response(body, content_type=content_type)
     response.headers["Cache-Control"] = "no-cache"
     response.add_etag()
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 def written() -> bytes:
@@ -80,7 +81,7 @@ def written() -> bytes:
         from routes.openapi import document  # large, and seldom asked for
 
         known["openapi"] = json.dumps(document(
-            service().settings, session_cookie_name(), known["statuses"]),
+            service().settings, session_cookie_name(), known["kinds"]),
             separators=(",", ":")).encode()
     return bytes(known["openapi"])
 

@@ -7,13 +7,18 @@ something else.
 """
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple, Type
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
+from werkzeug.exceptions import default_exceptions
+
+import errors
 from errors import AuthError
-from routes.common import MAX_BODY, TOO_LARGE
+from routes.common import MAX_BODY
 from routes.described import (
-    FIELDS, IN_PRODUCTION, OPERATIONS, TAGS, TEXT, Answer, Operation, closed, like)
+    FIELDS, IN_PRODUCTION, OPERATIONS, TAGS, TEXT, Answer, Operation, closed,
+    like)
 from routes.guards import SAFE_METHODS, headers_of
+from routes.problems import CHALLENGE, PAGE, PLAIN, PROBLEM, VARY, Kind, uri_of
 from settings import Settings
 
 VERSION = "1.0.0"
@@ -33,7 +38,7 @@ Every answer carries these headers, unless it says otherwise:
 | Header | Value |
 |---|---|
 {headers}"""
-PLAIN, PROBLEM = "application/json", "application/problem+json"
+REQUEST = "9f3a61c0d27e4b5f8a1c60e2d4b7f935"
 FORM = "application/x-www-form-urlencoded"
 SECURITY: Dict[str, List[Dict[str, List[str]]]] = {
     "nothing": [], "session": [{"cookie": []}, {"bearer": []}],
@@ -53,52 +58,19 @@ HEADERS = {
     "Set-Cookie": ("The session, and in production this device.",
                    "{cookie}=0fa93ad6-0f29-4d4a-a6a6-3f1c2dc80b45; "
                    "HttpOnly; Path=/; SameSite=Lax"),
-    "WWW-Authenticate": ("How to sign in.", 'Bearer realm="Bienvenue"'),
+    "Vary": ("An error has two forms.", VARY),
+    "WWW-Authenticate": ("How to sign in.", CHALLENGE),
     "X-Request-ID": ("By which the log knows this request: the caller's own, "
-                     "or a new one.", "9f3a61c0d27e4b5f8a1c60e2d4b7f935"),
+                     "or a new one.", REQUEST),
 }
 # Which of them come with a status, whatever the error is.
 OF_STATUS: Dict[int, Tuple[str, ...]] = {
     401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
 
-class Kind(NamedTuple):
-    """A kind of error: its status, when it is raised, and what it says."""
-
-    status: int
-    raised: str
-    message: str
-
-
-# What goes wrong before a verb of Auth is called, or in none of them.
-OF_HTTP = {
-    "bad_request": Kind(
-        400, "When the body cannot be read in one way only.",
-        "the body is not UTF-8"),
-    "not_found": Kind(
-        404, "When there is no such thing, or not for you.",
-        "The requested URL was not found on the server."),
-    "too_large": Kind(
-        413, "When the body is larger than any route needs.", TOO_LARGE),
-    "unsupported_media_type": Kind(
-        415, "When the body is neither a form nor JSON.",
-        "send {} or {}".format(FORM, PLAIN)),
-}
-
-
-def kinds_of(statuses: Mapping[Type[AuthError], int]) -> Dict[str, Kind]:
-    """Return every kind of error by its code."""
-    kinds = {error.code: Kind(
-        status, (error.__doc__ or "").partition("\n\n")[0].replace(
-            "Raised when", "When"), error("").public)
-        for error, status in statuses.items()}
-    return dict(kinds, **OF_HTTP)
-
-
 def document(settings: Settings, cookie: str,
-             statuses: Mapping[Type[AuthError], int]) -> Dict[str, Any]:
-    """Return the description of a service by its settings."""
-    kinds = kinds_of(statuses)
+             kinds: Mapping[str, Kind]) -> Dict[str, Any]:
+    """Return the description of a service with these settings."""
     operations = dict(OPERATIONS)
     if settings.production:
         operations.update(IN_PRODUCTION)
@@ -136,9 +108,7 @@ def _components(settings: Settings, cookie: str,
              for each in OPERATIONS.values() if each.fields},
             message=closed(message=like("not signed in")),
             problem=_problem(kinds)),
-        "examples": {code: {"summary": kind.raised,
-                            "value": {"message": kind.message}}
-                     for code, kind in kinds.items()},
+        "examples": dict(_examples(kinds)),
         "headers": {name: {
             "description": text, "required": True, "schema": TEXT,
             "example": example.format(cookie=cookie)}
@@ -154,7 +124,21 @@ def _components(settings: Settings, cookie: str,
                        "description": "The session id, as the cookie has "
                                       "it. It goes before the cookie."},
             "key": {"type": "http", "scheme": "bearer",
-                         "description": "METRICS_TOKEN."}}}
+                    "description": "METRICS_TOKEN."}}}
+
+
+def _examples(kinds: Mapping[str, Kind]) -> Iterator[Tuple[str, Any]]:
+    """Yield what each error looks like, in both of its forms."""
+    said = {each.code: each("").public for each in vars(errors).values()
+            if isinstance(each, type) and issubclass(each, AuthError)}
+    for code, kind in kinds.items():
+        message = said.get(code) or str(
+            default_exceptions[kind.status].description)
+        yield code, {"summary": kind.title, "value": {"message": message}}
+        yield code + "_problem", {"summary": kind.title, "value": {
+            "type": "{}#{}".format(PAGE, code), "title": kind.title,
+            "status": kind.status, "detail": message, "code": code,
+            "instance": uri_of(REQUEST)}}
 
 
 def _problem(kinds: Mapping[str, Kind]) -> Dict[str, Any]:
@@ -255,12 +239,15 @@ def _refusal(status: int, kinds: Mapping[str, Kind]) -> Dict[str, Any]:
     return {
         "description": "\n".join("- `{}`: {}".format(
             code, kind.raised) for code, kind in kinds.items()),
-        "headers": _headers(OF_STATUS.get(status, ()) + ("X-Request-ID",)),
+        "headers": _headers(
+            OF_STATUS.get(status, ()) + ("Vary", "X-Request-ID")),
         "content": {
-            PLAIN: {"schema": {"$ref": "#/components/schemas/message"},
-                    "examples": {code: {"$ref": "#/components/examples/"
-                                                + code} for code in kinds}},
-            PROBLEM: {"schema": {"$ref": "#/components/schemas/problem"}}}}
+            media_type: {
+                "schema": {"$ref": "#/components/schemas/" + schema},
+                "examples": {code: {"$ref": "#/components/examples/{}{}"
+                                    .format(code, suffix)} for code in kinds}}
+            for media_type, schema, suffix in (
+                (PLAIN, "message", ""), (PROBLEM, "problem", "_problem"))}}
 
 
 def _headers(names: Any) -> Dict[str, Any]:
