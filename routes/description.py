@@ -28,6 +28,7 @@ CSP = ("default-src 'none'; script-src 'self'; style-src 'self'; "
 TYPES = {
     PAGE: "text/html; charset=utf-8",
     "start.js": "text/javascript; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "swagger-ui.css": "text/css; charset=utf-8",
 }

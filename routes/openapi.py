@@ -13,7 +13,7 @@ from werkzeug.exceptions import default_exceptions
 
 import errors
 from errors import AuthError
-from routes.common import MAX_BODY
+from routes.common import MAX_BODY, TOO_LARGE
 from routes.described import (
     FIELDS, IN_PRODUCTION, OPERATIONS, TAGS, TEXT, Answer, Operation, closed,
     like)
@@ -129,8 +129,10 @@ def _components(settings: Settings, cookie: str,
 
 def _examples(kinds: Mapping[str, Kind]) -> Iterator[Tuple[str, Any]]:
     """Yield what each error looks like, in both of its forms."""
-    said = {each.code: each("").public for each in vars(errors).values()
-            if isinstance(each, type) and issubclass(each, AuthError)}
+    said = {"bad_request": "the body is not UTF-8", "too_large": TOO_LARGE,
+            "unsupported_media_type": "send {} or {}".format(FORM, PLAIN)}
+    said.update({each.code: each("").public for each in vars(errors).values()
+            if isinstance(each, type) and issubclass(each, AuthError)})
     for code, kind in kinds.items():
         message = said.get(code) or str(
             default_exceptions[kind.status].description)
