@@ -96,7 +96,10 @@ TOKEN = like("0fa93ad6-0f29-4d4a-a6a6-3f1c2dc80b45",
              maxLength=MAX_LENGTH["token"])
 NETWORK = like("203.0.113.7", "An IPv4 address, or the /64 of an IPv6 one.")
 PURPOSE = like("reset")
-FIELDS = {"email": EMAIL, "password": PASSWORD, "current_password": PASSWORD,
+# No control character; what else is no address depends on the mode.
+ADDRESS = dict(EMAIL, pattern="^[^\\u0000-\\u001f\\u007f-\\u009f]*$")
+FIELDS = {"email": ADDRESS, "password": PASSWORD,
+          "current_password": PASSWORD,
           "new_password": dict(PASSWORD, examples=[NEW]),
           "reset_token": TOKEN, "token": TOKEN}
 SESSIONS = many(
