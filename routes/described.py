@@ -156,8 +156,10 @@ TAGS = (
 # What can happen where something is stored, and where passwords are hashed.
 STORES = ("unavailable",)
 HASHES = ("overloaded", "unavailable")
+# What is the same for everybody, and kept.
+ASSET = ("ETag", "Cache-Control", "Vary")
 UNCHANGED = Answer(304, "You have it: it is what If-None-Match names.",
-                   headers=("ETag", "Cache-Control"))
+                   headers=ASSET)
 
 OPERATIONS: Dict[Tuple[str, str], Operation] = {
     ("GET", "/"): Operation(
@@ -302,7 +304,7 @@ OPERATIONS: Dict[Tuple[str, str], Operation] = {
     ("GET", "/openapi.json"): Operation(
         "show_description", "People", "Hand out this description",
         (Answer(200, "OpenAPI 3.1, of the mode that answers.",
-                {"type": "object"}, ("ETag", "Cache-Control")), UNCHANGED),
+                {"type": "object"}, ASSET), UNCHANGED),
         parameters=(KEPT,)),
     ("GET", "/docs/errors"): Operation(
         "show_errors", "People", "Explain each error",
@@ -311,14 +313,12 @@ OPERATIONS: Dict[Tuple[str, str], Operation] = {
     ("GET", "/docs"): Operation(
         "show_page", "People", "Show this description as a page",
         (Answer(200, "Each route can be tried there.", TEXT,
-                UNCHANGED.headers + ("Content-Security-Policy",),
-                media_type="text/html"),
-         replace(UNCHANGED, headers=UNCHANGED.headers + (
-             "Content-Security-Policy",))),
+                ASSET + ("Content-Security-Policy",), media_type="text/html"),
+         replace(UNCHANGED, headers=ASSET + ("Content-Security-Policy",))),
         note="In production with API_DOCS=1 only.", parameters=(KEPT,)),
     ("GET", "/docs/<name>"): Operation(
         "show_file", "People", "Hand out a file of that page",
-        (Answer(200, "A script or a style.", TEXT, ("ETag", "Cache-Control"),
+        (Answer(200, "A script or a style.", TEXT, ASSET,
                 media_type="text/*"), UNCHANGED),
         ("not_found",), parameters=(FILE, KEPT)),
 }

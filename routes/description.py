@@ -19,8 +19,8 @@ from routes.common import service, session_cookie_name
 description = Blueprint("description", __name__)
 FOLDER = Path(__file__).resolve().parent.parent / "pages" / "docs"
 PAGE = "index.html"
-# It loads its own files and asks this server, and nobody else. `data:` is for
-# two pictures in the viewer's style sheet; see pages/docs/README.md.
+# It loads its own files and asks this server, and nobody else; `data:` is for
+# two pictures in the viewer's style sheet (docs/security.md#api-page).
 CSP = ("default-src 'none'; script-src 'self'; style-src 'self'; "
        "img-src data:; connect-src 'self'; base-uri 'none'; "
        "form-action 'none'; frame-ancestors 'none'")
@@ -70,6 +70,7 @@ def cached(body: bytes, content_type: str) -> Response:
     """
     response = Response(body, content_type=content_type)
     response.headers["Cache-Control"] = "no-cache"
+    response.headers["Vary"] = "Accept-Encoding"
     response.add_etag()
     response.make_conditional(request)
     return response

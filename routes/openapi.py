@@ -7,7 +7,7 @@ something else.
 """
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 from werkzeug.exceptions import default_exceptions
 
@@ -21,6 +21,7 @@ from routes.guards import SAFE_METHODS, headers_of
 from routes.problems import CHALLENGE, PAGE, PLAIN, PROBLEM, VARY, Kind, uri_of
 from settings import Settings
 
+# Of what clients rely on; the first number changes when they have to.
 VERSION = "1.0.0"
 WORDS = """\
 Send a form or JSON: UTF-8, at most {kib} KiB, each field once; what a route \
@@ -31,7 +32,8 @@ A session is carried by the cookie `{cookie}` or by `Authorization: Bearer \
 <session id>`. A page of another site can change nothing.
 
 This is the **{mode}** mode. `HEAD` is answered as `GET` is, without a body. \
-What is no route is 404, another method 405 with `Allow`.
+What is no route is 404, another method 405 with `Allow`; 500 is a mistake of \
+ours.
 
 Every answer carries these headers, unless it says otherwise:
 
@@ -58,7 +60,7 @@ HEADERS = {
     "Set-Cookie": ("The session, and in production this device.",
                    "{cookie}=0fa93ad6-0f29-4d4a-a6a6-3f1c2dc80b45; "
                    "HttpOnly; Path=/; SameSite=Lax"),
-    "Vary": ("An error has two forms.", VARY),
+    "Vary": ("On what the answer depends.", VARY),
     "WWW-Authenticate": ("How to sign in.", CHALLENGE),
     "X-Request-ID": ("By which the log knows this request: the caller's own, "
                      "or a new one.", REQUEST),
@@ -131,8 +133,8 @@ def _examples(kinds: Mapping[str, Kind]) -> Iterator[Tuple[str, Any]]:
     """Yield what each error looks like, in both of its forms."""
     said = {"bad_request": "the body is not UTF-8", "too_large": TOO_LARGE,
             "unsupported_media_type": "send {} or {}".format(FORM, PLAIN)}
-    said.update({each.code: each("").public for each in vars(errors).values()
-            if isinstance(each, type) and issubclass(each, AuthError)})
+    said.update((each.code, each("").public) for each in vars(errors).values()
+                if isinstance(each, type) and issubclass(each, AuthError))
     for code, kind in kinds.items():
         message = said.get(code) or str(
             default_exceptions[kind.status].description)
@@ -176,12 +178,11 @@ def _operation(method: str, operation: Operation, settings: Settings,
     """Return what a route takes and answers in this mode."""
     answers = {str(each.status): _answer(each, settings)
                for each in operation.answers}
-    errors = [code for code in _errors(method, operation)
-              if _is_possible(code, settings)]
-    for status in sorted({kinds[code].status for code in errors}):
-        answers[str(status)] = _refusal(status, {
-            code: kinds[code] for code in errors
-            if kinds[code].status == status})
+    possible = [kinds[code] for code in _errors(method, operation)
+                if _is_possible(code, settings)]
+    for status in sorted({each.status for each in possible}):
+        answers[str(status)] = _refusal(status, [
+            each for each in possible if each.status == status])
     described: Dict[str, Any] = {
         "operationId": operation.name, "tags": [operation.tag],
         "summary": operation.summary, "description": operation.note,
@@ -236,22 +237,23 @@ def _answer(answer: Answer, settings: Settings) -> Dict[str, Any]:
     return described
 
 
-def _refusal(status: int, kinds: Mapping[str, Kind]) -> Dict[str, Any]:
-    """Return the answer to all errors of a status: one of two documents."""
+def _refusal(status: int, kinds: List[Kind]) -> Dict[str, Any]:
+    """Return the answer to all errors of a status, in both of its forms."""
     return {
         "description": "\n".join("- `{}`: {}".format(
-            code, kind.raised) for code, kind in kinds.items()),
+            each.code, each.raised) for each in kinds),
         "headers": _headers(
             OF_STATUS.get(status, ()) + ("Vary", "X-Request-ID")),
         "content": {
             media_type: {
                 "schema": {"$ref": "#/components/schemas/" + schema},
-                "examples": {code: {"$ref": "#/components/examples/{}{}"
-                                    .format(code, suffix)} for code in kinds}}
+                "examples": {each.code: {
+                    "$ref": "#/components/examples/" + each.code + suffix}
+                    for each in kinds}}
             for media_type, schema, suffix in (
                 (PLAIN, "message", ""), (PROBLEM, "problem", "_problem"))}}
 
 
-def _headers(names: Any) -> Dict[str, Any]:
+def _headers(names: Iterable[str]) -> Dict[str, Any]:
     """Return references to these headers."""
     return {name: {"$ref": "#/components/headers/" + name} for name in names}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The page GET /docs in a real browser: it shows all, and each can be tried."""
+"""The page GET /docs in a real browser: all is there, and can be tried."""
 from __future__ import annotations
 
 from typing import Any, Iterator, List, Tuple
