@@ -15,7 +15,7 @@ BENCH = $(BIN)/python -m benchmarks $(if $(SERVER),--server $(SERVER),) $(if $(O
 DEPLOYED = $(sort $(filter-out requirements-dev.txt requirements-bench.txt,$(wildcard requirements*.txt)))
 ADVISORIES ?= pypi
 .DEFAULT_GOAL := help
-.PHONY: help run serve doctor test test-quick test-ends lint types coverage timing bench bench-peers e2e docs lock audit sbom clean
+.PHONY: help run serve doctor test test-quick test-ends lint types coverage timing bench bench-peers screenshots e2e docs lock audit sbom clean
 
 help:  ## Print what each target does.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ bench: $(VENV)/bench.done  ## Measure speed against the limits, for docs/perform
 
 bench-peers: $(VENV)/bench.done  ## Measure the same beside well-known libraries, each installed for itself.
 	@$(BENCH) --peers
+
+screenshots: $(VENV)/dev.done  ## Take the pictures of docs/account.md anew, in a real browser.
+	@$(BIN)/python -m tests.pictures
 
 e2e: $(VENV)/dev.done  ## Walk the card's journey (main.py) against BASE_URL, by default localhost:5000.
 	@$(BIN)/python main.py && echo "main.py: all is well"

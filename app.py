@@ -16,7 +16,7 @@ from flask import Flask, Request, Response, g, jsonify
 from flask.json.provider import DefaultJSONProvider
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException, NotFound
-from werkzeug.routing import RequestRedirect
+from werkzeug.routing import MapAdapter, RequestRedirect
 from werkzeug.serving import (
     BaseWSGIServer, DechunkedInput, WSGIRequestHandler, make_server)
 
@@ -102,15 +102,16 @@ def users() -> Response:
 def login() -> Response:
     """Sign in and hand the session to the browser as a cookie."""
     email, password = fields("email", "password")
-    return set_session(jsonify(email=email, message="logged in"),
-                       auth().log_in(email, password))
+    token = auth().log_in(email, password)
+    return set_session(jsonify(email=email, message="logged in"), token)
 
 
 def logout() -> Response:
     """End this session and send the browser home.
 
-    302 and not another redirect: 301, 307 and 308 make clients repeat the
-    DELETE. The target is fixed, so there is no open redirect to find.
+    302 and not another redirect: 301, 307 and 308 make curl and its like
+    repeat the DELETE; scripts of pages repeat it even so, and do better not to
+    follow. The target is fixed, so there is no open redirect to find.
     """
     auth().log_out(session_id())
     response = jsonify(message="logged out")
@@ -225,14 +226,15 @@ class Service(Flask):
     def create_url_adapter(self, request: Optional[Request]) -> Any:
         """Find a route by path and method; none depends on the host.
 
-        Flask takes the host apart first, at every request.
+        Flask takes the host of every request apart first, and Werkzeug
+        encodes it.
         """
         if request is None:
             return None
         path = request.environ.get("PATH_INFO", "").encode("latin-1")
-        return self.url_map.bind(
-            "localhost", path_info=path.decode("utf-8", "replace"),
-            default_method=request.method)
+        return MapAdapter(
+            self.url_map, "localhost", "/", "", "http",
+            path.decode("utf-8", "replace"), request.method)
 
     def ensure_sync(self, func: Any) -> Any:
         """Return a view as it is: none of ours is a coroutine."""

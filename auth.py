@@ -298,8 +298,8 @@ class Auth:
         None for an unknown address or a disabled user. The caller vouches
         for the user; a sign-in is log_in().
         """
-        (user, enabled), token = self._find_user(email), _generate_uuid()
-        if user and enabled:
+        (user, account), token = self._find_user(email), _generate_uuid()
+        if user and account.disabled_at is None:
             with self._recorded() as record:
                 if self._open_session(token, {"id": user.id}):
                     record(Fact.SESSION_OPENED, user.id, "vouched for")
@@ -318,8 +318,7 @@ class Auth:
         _require(BadCredentials, email=email, password=password)
         lanes = self._login_lanes(email)
         with self._admitted(lanes):
-            user, right = self._check(email, password, lanes)
-        verified = self._is_verified(user)
+            user, right, verified = self._check(email, password, lanes)
         if user is None or not right or not verified:
             self._refuse_login(user, right)
         upgraded = user.hashed_password
@@ -713,34 +712,38 @@ class Auth:
                 password, self.settings.password_min,
                 set(re.findall(r"[^\W_]+", named)) - COMMON_LABELS, field)
 
-    def _find_user(self, email: object) -> Tuple[Optional[User], bool]:
-        """Return the user of an address, and whether they are not disabled.
+    def _find_user(self, email: object) -> Tuple[Optional[User], Account]:
+        """Return the user of an address and their account, blank for nobody.
 
         One statement for all that can be an address, and none otherwise.
         """
         with suppress(InvalidInput):
             validate_email(email)
-            for user, account in self._db.find_accounts(
+            for found in self._db.find_accounts(
                     User.email == canonical_email(str(email))):
-                return user, account.disabled_at is None
-        return None, False
+                return found
+        return None, Account()
 
     def _check(self, email: object, password: str,
-               lanes: Lanes) -> Tuple[Optional[User], bool]:
+               lanes: Lanes) -> Tuple[Optional[User], bool, bool]:
         """Return the user of an address, and whether the password is theirs.
 
-        One hash, in the line of these lanes, for every password that could
-        be one, known address or not. What cannot be a password is refused
-        before either is looked at (docs/security.md#timing). No password is
-        that of a disabled user, and nothing tells that from a wrong one
+        And whether they have proved the address, if they have to. One hash,
+        in the line of these lanes, for every password that could be one,
+        known address or not. What cannot be a password is refused before
+        either is looked at (docs/security.md#timing). No password is that of
+        a disabled user, and nothing tells that from a wrong one
         (docs/security.md#disabled).
         """
         if not passwords.is_valid_password(password):
-            return None, False
-        user, enabled = self._find_user(email)
+            return None, False, False
+        user, account = self._find_user(email)
         hashed = (user.hashed_password if user else
                   passwords.unmatchable_hash(self.settings.bcrypt_cost))
-        return user, self._verify(password, hashed, lanes) and enabled
+        return (user, self._verify(password, hashed, lanes)
+                and account.disabled_at is None,
+                account.verified_at is not None
+                or not self.settings.demands_verified)
 
     def _check_again(self, user: User, password: str,
                      field: str = "password") -> None:
@@ -759,16 +762,6 @@ class Auth:
             self._record(Fact.PASSWORD_REFUSED, user.id)
             raise WrongPassword()
         self._throttle.forgive(lanes)
-
-    def _is_verified(self, user: Optional[User]) -> bool:
-        """Tell whether a user has proved their address, if they have to.
-
-        Looked up for nobody too, so that known and unknown addresses cost
-        the same statements.
-        """
-        account = self._db.find(Account, user_id=user.id if user else 0)
-        return not self.settings.demands_verified or bool(
-            account and account.verified_at is not None)
 
     def _refuse_login(self, user: Optional[User], right: bool) -> NoReturn:
         """Record that a sign-in came to nothing, and raise why.

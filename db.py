@@ -14,17 +14,18 @@ from contextlib import contextmanager
 from typing import (
     Any, Dict, Iterable, Iterator, List, Optional, Tuple, Type, TypeVar)
 
-from sqlalchemy import bindparam, func, inspect
+from sqlalchemy import and_, bindparam, func, inspect, true
 from sqlalchemy.exc import (
     DataError, DBAPIError, IntegrityError, InvalidRequestError,
     ProgrammingError, TimeoutError as PoolTimeout)
-from sqlalchemy.orm import Query, sessionmaker
 from sqlalchemy.orm.exc import NoResultFound  # type: ignore[attr-defined]
 
+import statements
 from engines import Lookup, database_of
 from errors import EmailTaken, Unavailable
 from models import Account, Session, Visit
 from settings import Settings
+from statements import made, query
 from user import Base, User, canonical_email
 
 Row = TypeVar("Row")
@@ -40,7 +41,7 @@ SHUT = ("42P01", "42501")
 # going on meanwhile. As SQL, not as objects: see Lookup.
 _TABLES: Any = (Session, User, Account)
 _SESSION, _USER, _ACCOUNT = _TABLES
-VISIT: Any = Query([
+VISIT: Any = query([
     _SESSION.id, _SESSION.user_id, _SESSION.opened_at, _SESSION.seen_at,
     _SESSION.expires_at, _SESSION.user_agent, _SESSION.network, _USER.email,
     _ACCOUNT.verified_at]).join(
@@ -48,6 +49,12 @@ VISIT: Any = Query([
         Account, _ACCOUNT.user_id == _USER.id).filter(
         _SESSION.digest == bindparam("digest"),
         _ACCOUNT.disabled_at.is_(None)).statement
+# Every user with what else is known of them.
+ACCOUNTS: Any = query([User, Account]).outerjoin(
+    Account, _ACCOUNT.user_id == _USER.id).order_by(_USER.id).statement
+# A user by their id, held until the transaction ends.
+HOLD: Any = query([_USER.id]).filter(
+    _USER.id == bindparam("id")).with_for_update().statement
 
 
 class DB:
@@ -70,8 +77,8 @@ class DB:
                                      threads or settings.threads)
         # Nobody has to close a store: its connections end with it.
         weakref.finalize(self, self._database.engine.dispose)
-        self._new_work = sessionmaker(
-            bind=self._database.engine, expire_on_commit=False)
+        self._writers: Any = self._database.engine.execution_options(
+            writes=True)
         self._visits = Lookup(self._database.engine, VISIT)
         self._open = threading.local()
 
@@ -109,12 +116,13 @@ class DB:
         """
         if not criteria:
             raise InvalidRequestError("find_user_by needs a criterion")
+        statement = query([_USER]).filter_by(
+            **_canonical(criteria)).order_by(_USER.id).limit(1).statement
         with self._work() as work:
-            user: Optional[User] = work.query(User).filter_by(
-                **_canonical(criteria)).order_by(User.id).first()
-        if user is None:
+            found = work.execute(statement).first()
+        if found is None:
             raise NoResultFound("no user matches")
-        return user
+        return made(User, found)
 
     def add_users(self, people: Iterable[Dict[str, Any]]) -> int:
         """Save many users with their accounts; return how many were new.
@@ -181,8 +189,9 @@ class DB:
     def add(self, row: Row) -> Row:
         """Save a row and return it with its id."""
         with self._work(writes=True) as work:
-            work.add(row)
-            work.flush()
+            done = work.execute(*statements.insert(row))
+        for key, value in zip(_keys(type(row)), done.inserted_primary_key):
+            setattr(row, key.key, value)
         return row
 
     def add_all(self, table: Any, rows: List[Dict[str, Any]]) -> None:
@@ -190,23 +199,17 @@ class DB:
         with self._work(writes=True) as work:
             _insert(work, table, rows)
 
-    def add_missing(self, row: Any) -> None:
-        """Save a row unless there is one with its key."""
-        table = row.__table__
-        values = {each.key: getattr(row, each.key) for each in table.columns}
+    def add_missing(self, row: Any) -> bool:
+        """Save a row unless there is one with its key; tell if so."""
         with self._work(writes=True) as work:
-            insert = table.insert().prefix_with("OR IGNORE")
-            if work.bind.dialect.name == "postgresql":
-                from sqlalchemy.dialects import postgresql  # 5 MB of it
-
-                insert = postgresql.insert(table).on_conflict_do_nothing()
-            work.execute(insert, values)
+            return bool(work.execute(*statements.insert_missing(
+                row, work.dialect.name)).rowcount)
 
     def find(self, table: Type[Row], **match: Any) -> Optional[Row]:
         """Return the row that matches, or None; match on unique columns."""
         with self._work() as work:
-            row: Optional[Row] = work.query(table).filter_by(**match).first()
-        return row
+            found = work.execute(*statements.select(table, match)).first()
+        return None if found is None else made(table, found)
 
     def find_all(self, table: Type[Row], *conditions: Any,
                  limit: Optional[int] = None, **match: Any) -> List[Row]:
@@ -215,10 +218,9 @@ class DB:
         A condition is a comparison with a column, as in `Entry.at < now`.
         """
         with self._work() as work:
-            rows: List[Row] = work.query(table).filter(
-                *conditions).filter_by(**match).order_by(
-                *inspect(table).primary_key).limit(limit).all()
-        return rows
+            found = work.execute(*statements.select(
+                table, match, conditions, limit)).fetchall()
+        return [made(table, each) for each in found]
 
     def stretches(self, table: Any, rows: int = STEP) -> Iterator[Any]:
         """Yield conditions that part a table into so many rows each.
@@ -226,13 +228,14 @@ class DB:
         In the order of keys. Whatever is done to all rows is done to one
         stretch after the other, so that nobody waits for the whole.
         """
-        key, = inspect(table).primary_key
+        key, = _keys(table)
         after = None
         while True:
             beyond = key.isnot(None) if after is None else key > after
+            statement = query([key]).filter(beyond).order_by(key).offset(
+                rows - 1).limit(1).statement
             with self._work() as work:
-                last = work.query(key).filter(beyond).order_by(key).offset(
-                    rows - 1).limit(1).scalar()
+                last = work.execute(statement).scalar()
             if last is None:
                 yield beyond
                 return
@@ -241,27 +244,28 @@ class DB:
 
     def count(self, table: Type[Row], *conditions: Any) -> int:
         """Return how many rows match; costs a look at each of them."""
+        statement = query([func.count()]).select_from(table).filter(
+            *conditions).statement
         with self._work() as work:
-            return int(work.query(func.count()).select_from(table).filter(
-                *conditions).scalar())
+            return int(work.execute(statement).scalar())
 
     def least(self, column: Any, *conditions: Any) -> Any:
         """Return the least value of a column in the rows that match.
 
         None if there is none.
         """
+        statement = query([func.min(column)]).filter(*conditions).statement
         with self._work() as work:
-            return work.query(func.min(column)).filter(*conditions).scalar()
+            return work.execute(statement).scalar()
 
     def find_last(self, table: Type[Row], count: int, *conditions: Any,
                   **match: Any) -> List[Row]:
         """Return the rows with the highest keys, in the order of those."""
-        keys = [each.desc() for each in inspect(table).primary_key]
+        statement, values = statements.select(table, match, conditions, count)
         with self._work() as work:
-            rows: List[Row] = work.query(table).filter(
-                *conditions).filter_by(**match).order_by(
-                *keys).limit(count).all()
-        return rows[::-1]
+            found = work.execute(statement.order_by(None).order_by(
+                *(each.desc() for each in _keys(table))), values).fetchall()
+        return [made(table, each) for each in found[::-1]]
 
     def find_accounts(self, *conditions: Any, limit: Optional[int] = None
                       ) -> List[Tuple[User, Account]]:
@@ -270,11 +274,9 @@ class DB:
         The account of one who was put there by another hand is blank.
         """
         with self._work() as work:
-            found = work.query(User, Account).outerjoin(
-                Account, Account.user_id == User.id).filter(
-                *conditions).order_by(User.id).limit(limit).all()
-        return [(user, account or Account(user_id=user.id))
-                for user, account in found]
+            found = work.execute(ACCOUNTS.where(and_(true(), *conditions)
+                                                ).limit(limit)).fetchall()
+        return [_person(each) for each in found]
 
     def find_visit(self, digest: str) -> Optional[Visit]:
         """Return the session of a digest and whose it is, live or not.
@@ -295,8 +297,7 @@ class DB:
         wait for each other. False if the user is gone.
         """
         with self._work(writes=True) as work:
-            return work.query(User.id).filter_by(
-                id=user_id).with_for_update().first() is not None
+            return work.execute(HOLD, {"id": user_id}).first() is not None
 
     def change(self, table: Type[Row], match: Dict[str, Any],
                *conditions: Any, **values: Any) -> int:
@@ -306,8 +307,8 @@ class DB:
         number of callers who match the old value, one wins.
         """
         with self._work(writes=True) as work:
-            return int(work.query(table).filter(*conditions).filter_by(
-                **match).update(values, synchronize_session=False))
+            return int(work.execute(*statements.update(
+                table, match, conditions, values)).rowcount)
 
     def delete(self, table: Type[Row], *conditions: Any,
                **match: Any) -> int:
@@ -317,22 +318,20 @@ class DB:
         gets 1 and the others 0.
         """
         with self._work(writes=True) as work:
-            return int(work.query(table).filter(*conditions).filter_by(
-                **match).delete(synchronize_session=False))
+            return int(work.execute(*statements.delete(
+                table, match, conditions)).rowcount)
 
     def counted(self, table: Any) -> int:
         """Return the highest id that a table ever gave, 0 for none."""
         with self._work() as work:
-            return self._database.counted(
-                work.connection(), table.__tablename__) \
+            return self._database.counted(work, table.__tablename__) \
                 if "id" in table.__table__.columns else 0
 
     def count_on(self, table: Any, given: int) -> None:
         """Give no id again up to this one, were its row deleted since."""
         if given:
             with self._work(writes=True) as work:
-                self._database.count_on(
-                    work.connection(), table.__tablename__, given)
+                self._database.count_on(work, table.__tablename__, given)
 
     def purge(self, table: Any, *conditions: Any) -> int:
         """Delete the rows that match, and return how many there were.
@@ -345,12 +344,12 @@ class DB:
     def check(self) -> None:
         """Raise Unavailable unless somebody could write something now."""
         with self._work(writes=True) as work:
-            work.query(User.id).first()
+            work.execute(HOLD, {"id": 0})
 
     def knows_schema(self) -> bool:
         """Tell whether every table that we may need is there."""
         with self._work() as work:
-            found = inspect(work.connection()).get_table_names()
+            found = inspect(work).get_table_names()
         return set(Base.metadata.tables) <= set(found)
 
     def close(self) -> None:
@@ -390,29 +389,26 @@ class DB:
 
     @contextmanager
     def _work(self, writes: bool = False) -> Iterator[Any]:
-        """Lend an ORM session: the open transaction's, or one of its own.
+        """Lend a connection: the open transaction's, or one of its own.
 
-        Typed Any, because columns are typed as the values of a row. Rows that
-        leave the block are values, also in mid-transaction.
+        Typed Any, because the two ends of SQLAlchemy type it differently.
         """
         joined = getattr(self._open, "work", None)
         if joined is not None:
             yield joined
-            joined.expunge_all()
             return
         with _faults():
             self._database.prepare()
-            work = self._new_work()
-            try:
-                if writes:
-                    work.connection(execution_options={"writes": True})
-                    self._open.work = work
-                yield work
-                if writes:
-                    work.commit()
-            finally:
-                self._open.work = None
-                work.close()
+            if not writes:
+                with self._database.engine.connect() as work:
+                    yield work
+                return
+            with self._writers.begin() as work:
+                self._open.work = work
+                try:
+                    yield work
+                finally:
+                    self._open.work = None
 
 
 @contextmanager
@@ -444,11 +440,25 @@ def _is_taken(error: IntegrityError) -> bool:
         or '"users_email_key"' in said
 
 
+def _keys(table: Any) -> Tuple[Any, ...]:
+    """Return the columns by which a table's rows are told apart."""
+    return tuple(table.__table__.primary_key)
+
+
+def _person(values: Any) -> Tuple[User, Account]:
+    """Return a row of ACCOUNTS as a user and their account."""
+    width = len(statements.columns(User))
+    user, account = values[:width], values[width:]
+    return made(User, user), (
+        Account(user_id=user[0]) if account[0] is None
+        else made(Account, account))
+
+
 def _ids_of(work: Any, emails: Iterable[str]) -> Dict[str, int]:
     """Return the ids of those addresses that have a user."""
     column: Any = User.email
-    return dict(work.query(User.email, User.id).filter(
-        column.in_(list(emails))).all())
+    return dict(work.execute(query([_USER.email, _USER.id]).filter(
+        column.in_(list(emails))).statement).fetchall())
 
 
 def _insert(work: Any, table: Any, rows: List[Dict[str, Any]]) -> None:

@@ -20,6 +20,10 @@ from urllib.parse import urlsplit
 MINUTE, HOUR, DAY = 60, 3600, 86400
 DEFAULT_DATABASE = "sqlite:///{}".format(
     Path(__file__).resolve().parent / "bienvenue.db")
+# What a logo may be, by the end of its name.
+LOGO_TYPES = {".svg": "image/svg+xml", ".png": "image/png",
+              ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
+              ".webp": "image/webp"}
 # What stands in for a secret wherever settings are shown.
 MASK = "***"
 
@@ -63,6 +67,28 @@ def _title(name: str, text: str) -> str:
                     text):
         raise ValueError("{} must be a name of up to 60 characters, on one "
                          "line.".format(name))
+    return text
+
+
+def _color(name: str, text: str) -> str:
+    """Return a colour as CSS writes it, with the # that a shell may lose."""
+    match = re.match(r"#?([0-9a-f]{6})\Z", text, re.I)
+    if match is None:
+        raise ValueError("{} must be a colour such as #1d4ed8, not {!r}."
+                         .format(name, text))
+    return "#" + match.group(1).lower()
+
+
+def _picture(name: str, text: str) -> str:
+    """Return the URL of a picture, or the name of a file that is one."""
+    if re.match(r"https://[a-z0-9.-]+(:[0-9]{1,5})?/[!-~]*\Z", text, re.I):
+        return text
+    if Path(text).suffix.lower() not in LOGO_TYPES \
+            or not Path(text).is_file() or not os.access(text, os.R_OK):
+        raise ValueError(
+            "{} must be a picture: a file that can be read and ends in {}, "
+            "or a URL, as in https://www.example.com/logo.svg; not {!r}."
+            .format(name, ", ".join(LOGO_TYPES), text))
     return text
 
 
@@ -280,8 +306,14 @@ class Settings:
     # The page to which a proxy sends browsers that have to sign in first. A
     # path, so that it is on our own host, where alone it can sign anybody in.
     sign_in_path: str = _from("SIGN_IN_PATH", "", _path)
-    # The name in mails, and a word that no password may lean on.
+    # The name in mails and pages, and a word that no password may lean on.
     service_name: str = _from("SERVICE_NAME", "Bienvenue", _title)
+    # The one colour of the pages for people. Any will do: what is written on
+    # it is black or white, whichever is read more easily.
+    accent_color: str = _from("ACCENT_COLOR", "#1d4ed8", _color)
+    # What stands above these pages: a file, which we serve, or a URL, whose
+    # server then sees who visits; else the first letter of the name.
+    logo: str = _from("LOGO", "", _picture)
 
     # Each step doubles the cost of guessing and of signing in; 12 is about
     # 0.3 s on a 2026 core. OWASP's floor is 10; less is for tests only.

@@ -278,9 +278,10 @@ class Throttle:
 
         Raises _Overtaken if that is old.
         """
-        if not counted.failures:
-            self._db.add_missing(counted)
         after = lane.rule.after(counted, now)
+        if not counted.failures and self._db.add_missing(
+                Attempt(key=lane.key, **after)):
+            return after
         if not self._db.change(
                 Attempt, {"key": lane.key, "failures": counted.failures,
                           "first_at": counted.first_at}, **after):

@@ -322,47 +322,60 @@ def few_readers(server: Running, calm: float, rough: float,
 def flood(plan: Plan, servers: Servers) -> Results:
     """See who is served while 64 clients guess, with limits as deployed."""
     target = Ours(plan.server, Crowd(1000, cost=plan.cost))
+    floor = Limit(plan.server, "select")
     found = Results()
     found.take_turns(
         {"ours": lambda: guessed_at(servers.of(target), plan.flood)}, 1,
         ("reads.p99_ms", "bare", "grown_mb", "owner_slowest_s"))
+    found.take_turns(
+        {"limit: raw SELECT, all refused unheard": lambda: read_beside(
+            servers.of(floor), plan.flood, guesses_at(
+                servers.of(floor), plan.flood))}, 1, ("reads.p99_ms",))
     return found
 
 
 def guessed_at(server: Running, seconds: float) -> Round:
     """Guess at the accounts of a server, one of which has an owner.
 
-    The owner comes back on a device that has signed in before; the guesses
-    come from as many networks as there are clients.
+    The owner comes back on a device that has signed in before.
     """
-    emails = server.emails[:100]
     # What is only allocated once is not growth.
     load.run(crowd_of(server, SETTLE, 8))
     before = total_mb(server)
-    guesses_job = crowd_of(
-        server, seconds, 64, wait=2 * SETTLE, emails=emails, polite=False,
-        password="no password of anybody's", networks=[
-            "198.51.100.{}".format(each) for each in range(64)])
-    begin = guesses_job.begin
+    job = guesses_at(server, seconds)
     owner = load.Client(Job(
-        "owner", server.port, server.target.api, emails=emails,
+        "owner", server.port, server.target.api, emails=job.emails,
         password=PASSWORD, networks=["203.0.113.7"],
-        begin=begin + 0.1 * seconds, seconds=0.8 * seconds))
-    guesses = load.Client(guesses_job)
+        begin=job.begin + 0.1 * seconds, seconds=0.8 * seconds))
+    seen = read_beside(server, seconds, job)
+    waits = owner.result()["waits"]
+    return dict(seen, grown_mb=total_mb(server) - before,
+                owner_slowest_s=max(waits), owner_times=len(waits))
+
+
+def guesses_at(server: Running, seconds: float) -> Job:
+    """Return the job of 64 clients who guess, each from its own network."""
+    return crowd_of(
+        server, seconds, 64, wait=2 * SETTLE, emails=server.emails[:100],
+        polite=False, password="no password of anybody's", networks=[
+            "198.51.100.{}".format(each) for each in range(64)])
+
+
+def read_beside(server: Running, seconds: float, job: Job) -> Round:
+    """Read now and then while others have their job."""
+    others = load.Client(job)
     sparse = load.run(Job(
         "sparse", server.port, server.target.api, readers=server.readers,
-        begin=begin, seconds=seconds))
-    told, waits = guesses.result(), owner.result()["waits"]
+        begin=job.begin, seconds=seconds))
+    told = others.result()
     return {"reads": between([Sample(*each) for each in sparse["samples"]],
                              0, seconds),
-            "statuses": told["statuses"], "bare": told["bare"],
-            "grown_mb": total_mb(server) - before,
-            "owner_slowest_s": max(waits), "owner_times": len(waits)}
+            "statuses": told["statuses"], "bare": told["bare"]}
 
 
 def total_mb(server: Running) -> float:
-    """Return the memory of all processes, what they share counted once."""
-    return sum(each.pss for each in server.memory())
+    """Return the memory that all processes have taken from the system."""
+    return sum(each.own for each in server.memory())
 
 
 # -- (e) Growth

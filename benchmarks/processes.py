@@ -32,10 +32,15 @@ class Usage(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Megabytes of one process: resident, and its share of what is shared."""
+    """Megabytes of one process: resident, and its share of what is shared.
+
+    `own` is its share of what is in no file. Files are shared with whatever
+    else runs on the machine, so `pss` grows when a stranger ends.
+    """
 
     rss: float
     pss: float
+    own: float
 
 
 def read_stat(text: str) -> Usage:
@@ -51,12 +56,12 @@ def read_stat(text: str) -> Usage:
 
 def read_memory(text: str) -> Memory:
     """Understand the text of /proc/PID/smaps_rollup."""
-    found = {"Rss:": 0, "Pss:": 0}
+    found = {"Rss:": 0, "Pss:": 0, "Pss_Anon:": 0}
     for line in text.splitlines():
         words = line.split()
         if words and words[0] in found:
             found[words[0]] = int(words[1])
-    return Memory(found["Rss:"] / 1024, found["Pss:"] / 1024)
+    return Memory(*(size / 1024 for size in found.values()))
 
 
 def session_of(leader: int, proc: Path = PROC) -> Dict[int, Usage]:

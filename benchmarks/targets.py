@@ -145,7 +145,7 @@ class Limit(Target):
     def __init__(self, server: str, route: str, users: int = 1000) -> None:
         """Choose the server, and what the route does."""
         super().__init__("limit: " + route, Api(
-            ready="/empty", profile="/" + route))
+            ready="/empty", profile="/" + route, sign_in="/refuse"))
         self._command, self._users = LIMITS[server], users
         self._students = route == "scan"
 
@@ -164,8 +164,9 @@ class Limit(Target):
 
     def people(self, port: int) -> Tuple[List[Headers], List[str]]:
         """Return readers from all over the table."""
+        crowd = Crowd(self._users)
         return [{"Cookie": "session_id=" + each}
-                for each in Crowd(self._users).spread(100)], []
+                for each in crowd.spread(100)], crowd.emails(800)
 
 
 class Peer(Target):

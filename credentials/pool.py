@@ -104,7 +104,7 @@ class HashingPool:
         with self._changed:
             job = Job(task, parties, self._claim(parties, known), Future())
             self._line.append(job)
-            self._make_room()
+            self._send_away(self._by_claim()[self._room():])
             self._start_threads()
             self._report()
             self._changed.notify_all()
@@ -127,10 +127,9 @@ class HashingPool:
         The next job starts new ones.
         """
         with self._changed:
-            for job in self._line:
-                job.outcome.set_exception(self._refusal())
-            self._line.clear()
-            self._report()
+            if self._line:
+                self._send_away(self._line[:])
+                self._report()
             threads = list(self._threads.values())
             self._threads.clear()
             self._changed.notify_all()
@@ -159,9 +158,9 @@ class HashingPool:
         """Return those who wait in the order in which they are served."""
         return sorted(self._line, key=lambda job: job.claim)
 
-    def _make_room(self) -> None:
-        """Send away those with the least claim, if the line is too long."""
-        for job in self._by_claim()[self._room():]:
+    def _send_away(self, jobs: List[Job]) -> None:
+        """Refuse those who wait for these."""
+        for job in jobs:
             self._line.remove(job)
             job.outcome.set_exception(self._refusal())
 

@@ -8,8 +8,9 @@ from routes.description import description
 from routes.emails import emails
 from routes.forward import forward
 from routes.operations import operations
+from routes.pages import pages
 from routes.problems import problems
 from routes.sessions import sessions
 
-BLUEPRINTS = (accounts, description, emails, forward, operations,
+BLUEPRINTS = (accounts, description, emails, forward, operations, pages,
               problems, sessions)

@@ -16,8 +16,9 @@ from errors import NotSignedIn, SignInRequired
 from routes.common import auth, service, session_id
 
 forward = Blueprint("forward", __name__)
-# What a header carries as it is; a blank or a letter beyond ASCII is not.
-PLAIN = re.compile(r"[!-~]*\Z")
+# What a header carries as it is: no blank, no letter beyond ASCII, and no %,
+# or b%6fb@me.com would be bob@me.com to whoever decodes.
+PLAIN = re.compile(r"[!-$&-~]*\Z")
 # A path on our own host; browsers read // and /\ as another host.
 OWN_PATH = re.compile(r"/(?!/)[!-\[\]-~]{0,1999}\Z")
 
@@ -27,8 +28,9 @@ def forward_auth() -> Response:
     """Name the user of a session in headers, for the app behind a proxy.
 
     The id is never given to another user; the address is empty unless its
-    mailbox is proven to be theirs, as an app may go by it. Beyond ASCII it is
-    percent-encoded (docs/security.md#forward-auth).
+    mailbox is proven to be theirs, as an app may go by it. It is as it is, or
+    percent-encoded where that would not do; to decode it is right for either
+    (docs/security.md#forward-auth).
     """
     asked = auth()
     try:

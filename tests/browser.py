@@ -24,16 +24,17 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
+def chromium(*flags: str) -> Iterator[Any]:
     """Yield a browser without a window, and end it afterwards.
 
-    Each `new_context()` of it is a person of their own: no cookie of another.
+    With these flags beside its usual ones. Each `new_context()` of it is a
+    person of their own: no cookie of another.
     """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=list(FLAGS))
+            executable_path=CHROMIUM, args=list(FLAGS + flags))
         try:
             yield browser
         finally:

@@ -41,7 +41,7 @@ def require(program: str) -> str:
     places = os.environ.get("PATH", "") + ":/usr/sbin"
     found = shutil.which(program, path=places)
     if found is None and not os.environ.get("CI"):
-        pytest.skip("needs {0}: apt-get install {0}".format(program))
+        pytest.skip("needs {}".format(program))
     assert found, program + " is missing"
     return found
 
@@ -250,7 +250,7 @@ class Caddy(Proxy):
     """Caddy, with a certificate of our own, as the file allows."""
 
     program, file = "caddy", "deploy/caddy/Caddyfile"
-    changes = (
+    changes: Tuple[Tuple[str, str], ...] = (
         ("http_port 80\n", "http_port {plain}\n"),
         ("https_port 443\n", "https_port {tls}\n"),
         ("# tls /etc/ssl/www.example.com.pem /etc/ssl/www.example.com.key",

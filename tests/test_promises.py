@@ -91,6 +91,72 @@ def test_readme_names_files_that_exist() -> None:
     assert missing == set()
 
 
+# -- Pages
+
+def pages() -> List[str]:
+    """Return the path of every page in Markdown.
+
+    Found by walking, so that one nobody has committed yet counts too.
+    """
+    found: List[str] = []
+    for folder, below, names in os.walk(str(ROOT)):
+        below[:] = [each for each in below if not each.startswith(".")]
+        found += [(Path(folder) / name).relative_to(ROOT).as_posix()
+                  for name in names if name.endswith(".md")]
+    return sorted(found)
+
+
+def prose(name: str) -> str:
+    """Return a page without its blocks, in which nothing is a link."""
+    return re.sub(r"^```.*?^```", "", page(name), flags=re.M | re.S)
+
+
+def anchor_of(heading: str) -> str:
+    """Return what stands after # in a link to a heading, as by GitHub."""
+    return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+
+
+def anchors(name: str) -> List[str]:
+    """Return every anchor of a page."""
+    return [anchor_of(each)
+            for each in re.findall(r"^#+ (.+)$", prose(name), re.M)]
+
+
+def links(name: str) -> List[Tuple[Path, str]]:
+    """Return the file and the anchor of every link to a place of ours."""
+    found = re.findall(r"\]\((?!\w+:)([^)#\s]*)#?([^)\s]*)\)", prose(name))
+    return [((ROOT / name).parent / file if file else ROOT / name, anchor)
+            for file, anchor in found]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", pages())
+def test_links_lead_somewhere(name: str) -> None:
+    """To a file that exists, and to a heading that it has."""
+    lost = [(str(file), anchor) for file, anchor in links(name)
+            if not file.exists() or anchor and anchor not in anchors(
+                file.resolve().relative_to(ROOT).as_posix())]
+    assert lost == []
+
+
+@pytest.mark.once
+def test_index_of_docs_lists_every_page() -> None:
+    """What is not found is not read."""
+    listed = {file.resolve() for file, _ in links("docs/README.md")}
+    there = {(ROOT / name).resolve() for name in pages()
+             if name.startswith("docs/") and name != "docs/README.md"}
+    assert len(there) > 5 and there <= listed
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("heading, anchor", [
+    ("A container", "a-container"), ("Reading: `get`", "reading-get"),
+    ("Known, or not?", "known-or-not"), ("forward-auth", "forward-auth")])
+def test_anchor_is_spelled_as_by_github(heading: str, anchor: str) -> None:
+    """Or a link would be right here and lead nowhere there."""
+    assert anchor_of(heading) == anchor
+
+
 # -- docs/security.md
 
 def decisions() -> List[str]:

@@ -3,7 +3,8 @@
 
 `/empty` is a constant, `/select` one look-up by index through a connection
 of sqlite3 that the thread keeps, and `/scan` the same as a student writes it:
-the session is a column of the users, and no index leads there.
+the session is a column of the users, and no index leads there. `/refuse` turns
+everybody away who signs in, unheard.
 """
 from __future__ import annotations
 
@@ -57,6 +58,14 @@ def select() -> Response:
 def scan() -> Response:
     """Answer after a walk through all users."""
     return jsonify(email=look_up(SCAN)[0])
+
+
+@app.route("/refuse", methods=["POST"])
+def refuse() -> Response:
+    """Answer as the service does when too many sign in."""
+    response = jsonify(message="too many are signing in at this moment")
+    response.status_code, response.headers["Retry-After"] = 503, "1"
+    return response
 
 
 def application(environ: Any, start_response: Any) -> List[bytes]:

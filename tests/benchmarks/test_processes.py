@@ -24,7 +24,8 @@ def put(proc: Path, number: int, session: int, state: str = "S") -> None:
     (folder / "stat").write_text(STAT.format(
         number, "a) b (c", state, session, 1, 2, 3, 4))
     (folder / "smaps_rollup").write_text(
-        "Rss: {} kB\nPss: 512 kB\nSwap: 9 kB\n".format(1024 * number))
+        "Rss: {} kB\nPss: 512 kB\nPss_Anon: 256 kB\nSwap: 9 kB\n".format(
+            1024 * number))
 
 
 def test_a_name_with_brackets_moves_no_field() -> None:
@@ -42,7 +43,7 @@ def test_all_processes_of_the_session_count_and_no_other(
         put(tmp_path, number, session, state)
     (tmp_path / "meminfo").write_text("no process")
     assert cpu_seconds(5, tmp_path) == pytest.approx(20 / TICKS)
-    assert [each.rss for each in memory(5, tmp_path)] == [2, 1]
+    assert memory(5, tmp_path) == [(2, 0.5, 0.25), (1, 0.5, 0.25)]
 
 
 def test_work_of_a_grandchild_is_seen(tmp_path: Path) -> None:

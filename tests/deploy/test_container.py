@@ -77,7 +77,9 @@ class TestImage:
     @pytest.mark.parametrize("name", [
         "app.py", "ending.py", "mail/outbox.py", "mail/templates/verify.txt",
         "mail/templates/layout.html", "routes/guards.py",
-        "credentials/common_passwords.txt", "deploy/serve.py",
+        "credentials/common_passwords.txt", "pages/account/account.html",
+        "pages/account/account.css", "pages/account/account.js",
+        "deploy/serve.py",
         "deploy/__init__.py", "deploy/master.py", "deploy/gunicorn.conf.py",
         "deploy/container/healthcheck.py", "requirements.lock",
         "pages/docs/index.html", "pages/docs/swagger-ui-bundle.js"])

@@ -1,0 +1,2 @@
+#!/usr/bin/env python3
+"""Proofs of examples/: each is run as its page says, by real programs."""
