@@ -151,13 +151,15 @@ TAGS = (
     ("Passwords", "Change a password, or set a new one with a token."),
     ("Proxies", "Have nginx, Caddy or Traefik ask before they pass on."),
     ("Operations", "For whoever runs the service."),
-    ("People", "Who we are, and this description."),
+    ("People", "Pages, and this description."),
 )
 # What can happen where something is stored, and where passwords are hashed.
 STORES = ("unavailable",)
 HASHES = ("overloaded", "unavailable")
 # What is the same for everybody, and kept.
 ASSET = ("ETag", "Cache-Control", "Vary")
+# What a page may do, and who may hold on to its window.
+POLICIES = ("Content-Security-Policy", "Cross-Origin-Opener-Policy")
 UNCHANGED = Answer(304, "You have it: it is what If-None-Match names.",
                    headers=ASSET)
 
@@ -306,6 +308,20 @@ OPERATIONS: Dict[Tuple[str, str], Operation] = {
         (Answer(200, "OpenAPI 3.1, of the mode that answers.",
                 {"type": "object"}, ASSET), UNCHANGED),
         parameters=(KEPT,)),
+    ("GET", "/account"): Operation(
+        "show_account", "People", "Show the page where people help themselves",
+        (Answer(200, "It does by itself what is described here.", TEXT,
+                POLICIES, media_type="text/html"),)),
+    ("GET", "/account/<name>"): Operation(
+        "send_asset", "People", "Hand out a file of the account page",
+        (Answer(200, "A script, a style or the logo.", TEXT,
+                ASSET + POLICIES[:1], media_type="*/*"),
+         replace(UNCHANGED, headers=ASSET + POLICIES[:1])),
+        ("not_found",), parameters=(FILE, KEPT)),
+    ("GET", "/.well-known/change-password"): Operation(
+        "find_change_password", "People", "Lead a password manager there",
+        (Answer(302, "To where the page changes a password.",
+                headers=("Location",)),)),
     ("GET", "/docs/errors"): Operation(
         "show_errors", "People", "Explain each error",
         (Answer(200, "A page, with an anchor for each code.", TEXT,
@@ -313,8 +329,8 @@ OPERATIONS: Dict[Tuple[str, str], Operation] = {
     ("GET", "/docs"): Operation(
         "show_page", "People", "Show this description as a page",
         (Answer(200, "Each route can be tried there.", TEXT,
-                ASSET + ("Content-Security-Policy",), media_type="text/html"),
-         replace(UNCHANGED, headers=ASSET + ("Content-Security-Policy",))),
+                ASSET + POLICIES, media_type="text/html"),
+         replace(UNCHANGED, headers=ASSET + POLICIES)),
         note="In production with API_DOCS=1 only.", parameters=(KEPT,)),
     ("GET", "/docs/<name>"): Operation(
         "show_file", "People", "Hand out a file of that page",

@@ -45,6 +45,7 @@ def show_page() -> Response:
     """Show the description as a page, which may do what it needs."""
     response = shown(PAGE)
     response.headers["Content-Security-Policy"] = CSP
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     return response
 
 

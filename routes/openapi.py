@@ -50,7 +50,10 @@ HEADERS = {
     "Cache-Control": ("Keep it, and ask each time.", "no-cache"),
     "Clear-Site-Data": ("Has the browser forget what it kept of ours.",
                         '"cache", "storage"'),
-    "Content-Security-Policy": ("What the page may do.", "…"),
+    "Content-Security-Policy": ("What may be loaded, and from where.",
+                                "default-src 'none'; script-src 'self'"),
+    "Cross-Origin-Opener-Policy": ("No other page has a hold on this one.",
+                                   "same-origin"),
     "ETag": ("For If-None-Match.", '"da39a3ee5e6b4b0d"'),
     "Location": ("Where to go on.", "/"),
     "Remote-Email": ("Their address if it is proven to be theirs, or empty; "

@@ -151,6 +151,7 @@ WELL: Dict[str, Step] = {
     "reset_password": gets_token,
     "end_session": picks_session,
     "show_metrics": says("Authorization", "Bearer " + KEY),
+    "send_asset": goes_to("/account/account.js"),
     "show_file": goes_to("/docs/start.js"),
 }
 
@@ -177,6 +178,7 @@ NOT_FOUND: Dict[str, Step] = {
     "end_session": goes_to("/sessions/x"), "tell_ready": STRANGE,
     "show_metrics": says("Authorization", "Bearer " + STRANGE_TOKEN),
     "show_page": hides_page, "show_file": goes_to("/docs/other.js"),
+    "send_asset": goes_to("/account/other.js"),
 }
 STORE = [(DB, name) for name in vars(DB) if not name.startswith("_")]
 REFUSED: Dict[str, Step] = {
