@@ -44,7 +44,7 @@ class Service:
         self.schema = schemathesis.openapi.from_wsgi("/openapi.json", self)
 
     def starts_anew(self) -> None:
-        """Forget everybody."""
+        """Forget everybody who registered."""
         self._starts += 1
         url = "sqlite:///{}/{}.db".format(self._folder, self._starts)
         put_tables_in(url)

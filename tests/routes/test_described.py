@@ -8,7 +8,7 @@ for each code what makes it refuse that.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Dict, NoReturn, Tuple
+from typing import Any, Callable, Dict, Iterable, NoReturn, Tuple
 
 import pytest
 from werkzeug.test import TestResponse
@@ -228,9 +228,21 @@ def stage(db: DB, settings: Settings, clock: Clock,
     return play
 
 
+EVERY = [(mode,) + each for mode in MODES for each in operations(mode)]
+# What can happen to any route that lets it: it asks the store, it hashes, it
+# counts how often it is asked.
+FAULTS = {"unavailable": "503", "overloaded": "503", "throttled": "429"}
+
+
+def codes_of(operation: Dict[str, Any], status: str) -> Iterable[str]:
+    """Return the errors of a status that are described of a route."""
+    codes: Iterable[str] = operation["responses"].get(status, {}).get(
+        "content", {}).get(PROBLEM, {}).get("examples", ())
+    return codes
+
+
 @pytest.mark.parametrize("mode, method, path, operation", [
-    pytest.param(mode, *each, id="{} {} {}".format(mode, *each[:2]))
-    for mode in MODES for each in operations(mode)])
+    pytest.param(*each, id=" ".join(each[:3])) for each in EVERY])
 def test_every_answer_that_is_described_is_given(
         stage: Callable[..., Scene], mode: str, method: str, path: str,
         operation: Dict[str, Any]) -> None:
@@ -239,7 +251,8 @@ def test_every_answer_that_is_described_is_given(
     well = WELL.get(name, lambda _: None)
     answers = dict(operation["responses"])
     for status in [each for each in answers if each >= "400"]:
-        for code in answers.pop(status)["content"][PROBLEM]["examples"]:
+        del answers[status]
+        for code in codes_of(operation, status):
             step = NOT_FOUND[name] if code == "not_found" else REFUSED[code]
             problem = scene.asks(well, step, accept=PROBLEM)
             assert problem.get_json()["code"] == code
@@ -249,3 +262,18 @@ def test_every_answer_that_is_described_is_given(
     for status in sorted(answers, reverse=True):
         more = OTHERWISE[status] if status != usual else ()
         assert scene.asks(well, *more).status_code == int(status)
+
+
+@pytest.mark.parametrize("mode, method, path, operation, code", [
+    pytest.param(*each, code, id=" ".join(each[:3] + (code,)))
+    for each in EVERY for code, status in FAULTS.items()
+    if code not in codes_of(each[3], status)
+    and (each[0], code) != ("development", "throttled")])
+def test_fault_that_is_not_described_does_not_happen(
+        stage: Callable[..., Scene], mode: str, method: str, path: str,
+        operation: Dict[str, Any], code: str) -> None:
+    """Because the route has nothing to do with it, and all is well."""
+    well = WELL.get(operation["operationId"], lambda _: None)
+    answer = stage(mode, method, path).asks(
+        well, REFUSED[code], accept=PROBLEM)
+    assert answer.mimetype != PROBLEM or answer.get_json()["code"] != code
