@@ -385,6 +385,9 @@ class Settings:
     # How long the record of what happened is kept; it names people.
     audit_life: int = _from("AUDIT_LIFE", 90 * DAY, _duration)
 
+    # Whether GET /docs is there in production, too: a page that tells all that
+    # can be asked of us, and asks it. GET /openapi.json always tells.
+    api_docs: bool = _from("API_DOCS", False, _switch)
     # Whoever bears it reads GET /metrics; without one there is no such route.
     metrics_token: str = _from("METRICS_TOKEN", "", _pepper, secret=True)
     # Where the worker processes of one server add up what they measured. The
@@ -433,6 +436,11 @@ class Settings:
     def demands_verified(self) -> bool:
         """Whether nobody signs in before their address is verified."""
         return self.require_verified and self.production
+
+    @property
+    def shows_docs(self) -> bool:
+        """Whether there is a page on which each route can be tried."""
+        return self.api_docs or not self.production
 
     @property
     def peppers(self) -> Tuple[str, ...]:

@@ -4,6 +4,7 @@
 `BLUEPRINTS` is what create_app() registers.
 """
 from routes.accounts import accounts
+from routes.description import description
 from routes.emails import emails
 from routes.forward import forward
 from routes.operations import operations
@@ -11,4 +12,5 @@ from routes.pages import pages
 from routes.problems import problems
 from routes.sessions import sessions
 
-BLUEPRINTS = (accounts, emails, forward, operations, pages, problems, sessions)
+BLUEPRINTS = (accounts, description, emails, forward, operations, pages,
+              problems, sessions)

@@ -104,7 +104,9 @@ def answer_http(error: HTTPException) -> Response:
 def answer(kind: Kind, message: str, retry_after: int = 0) -> Response:
     """Say what went wrong, in the form that the client asks for."""
     if wants_problem():
-        response = jsonify(details(kind, message, retry_after))
+        response = jsonify(details(
+            kind, message, service().settings.public_url, g.request_id,
+            retry_after))
         response.mimetype = PROBLEM
     else:
         response = jsonify(message=message)
@@ -129,16 +131,16 @@ def wants_problem() -> bool:
     return 0 < liked(PROBLEM) >= liked(PLAIN)
 
 
-def details(kind: Kind, message: str, retry_after: int) -> Dict[str, Any]:
+def details(kind: Kind, message: str, public_url: str, request_id: str,
+            retry_after: int = 0) -> Dict[str, Any]:
     """Return what RFC 9457 has a program know of an error.
 
     Its page is under PUBLIC_URL, so that the address can be passed on; without
     one it is where the answer came from.
     """
-    page = service().settings.public_url + PAGE
-    found = {"type": "{}#{}".format(page, kind.code), "title": kind.title,
-             "status": kind.status, "detail": message, "code": kind.code,
-             "instance": uri_of(g.request_id)}
+    found = {"type": "{}{}#{}".format(public_url, PAGE, kind.code),
+             "title": kind.title, "status": kind.status, "detail": message,
+             "code": kind.code, "instance": uri_of(request_id)}
     return dict(found, retry_after=retry_after) if retry_after else found
 
 

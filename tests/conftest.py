@@ -10,6 +10,8 @@ from typing import Any, Callable, Iterator
 
 import hypothesis
 import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from app import create_app
 from auth import Auth
@@ -17,6 +19,7 @@ from db import DB
 from logs import JsonLines
 from settings import Settings
 from tests.databases import fresh_url, put_tables_in
+from tests.described import complaints
 from tests.helpers import (
     EMAIL, ORIGIN, PRODUCTION, STRONG, Clock, Mailbox, Server, Visitor)
 
@@ -24,6 +27,25 @@ from tests.helpers import (
 hypothesis.settings.register_profile(
     "steady", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("steady")
+
+
+@pytest.fixture(autouse=True)
+def described(request: pytest.FixtureRequest,
+              monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every answer of every test is one that GET /openapi.json describes.
+
+    But where a test has a verb raise what it never would (`made_up`).
+    """
+    ask = FlaskClient.open
+
+    def ask_and_compare(client: FlaskClient, *args: Any,
+                        **options: Any) -> TestResponse:
+        """Ask as a test does, and fail it if the answer is no such one."""
+        answer = ask(client, *args, **options)
+        assert not complaints(client.application, answer)
+        return answer
+    if request.node.get_closest_marker("made_up") is None:
+        monkeypatch.setattr(FlaskClient, "open", ask_and_compare)
 
 
 @pytest.fixture

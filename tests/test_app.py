@@ -406,6 +406,7 @@ class TestErrors:
     @pytest.mark.parametrize("error, status", [
         (error, status) for error, status in STATUS.items()
         if error not in (EmailTaken, NotMigrated)])
+    @pytest.mark.made_up
     def test_each_refusal_has_its_status(
             self, tool: FlaskClient, auth: Auth, error: Any, status: int,
             monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,6 +432,7 @@ class TestErrors:
         assert "database is locked" in caplog.text
 
     @pytest.mark.parametrize("error", REMARKABLE)
+    @pytest.mark.made_up
     def test_a_remarkable_refusal_is_logged_by_its_code(
             self, tool: FlaskClient, auth: Auth, error: Any,
             monkeypatch: pytest.MonkeyPatch,

@@ -637,6 +637,7 @@ class TestSearch:
         ("answers", into_body), ("answers", into_header),
         ("tracebacks", into_exception),
         ("log", into_exception), ("database", into_row)])
+    @pytest.mark.made_up
     def test_finds_what_was_planted(
             self, small_world: World, place: str,
             plant: Callable[[World, str], None], secret: str) -> None:

@@ -81,7 +81,8 @@ class TestImage:
         "pages/account/account.css", "pages/account/account.js",
         "deploy/serve.py",
         "deploy/__init__.py", "deploy/master.py", "deploy/gunicorn.conf.py",
-        "deploy/container/healthcheck.py", "requirements.lock"])
+        "deploy/container/healthcheck.py", "requirements.lock",
+        "pages/docs/index.html", "pages/docs/swagger-ui-bundle.js"])
     def test_what_is_needed_is_copied(self, name: str) -> None:
         """Code of new rooms by itself, and what it reads."""
         assert is_copied(name)

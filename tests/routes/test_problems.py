@@ -110,6 +110,7 @@ class TestMembers:
         assert problem(answer)["instance"] == uri
         assert answer.headers["X-Request-ID"] == given
 
+    @pytest.mark.made_up
     def test_when_to_come_back(
             self, tool: FlaskClient, auth: Auth,
             monkeypatch: pytest.MonkeyPatch) -> None:
