@@ -27,8 +27,8 @@ from typing import (
 from errors import Overloaded
 
 # Hashes give way to whoever looks something up; Linux counts it by thread.
-# Low enough to be felt, and not so low that lookups without end stop them.
-NICENESS = 5
+# One step is enough to be felt; five had hashes starve in a flood of refusals.
+NICENESS = 1
 # A thread with nothing to do ends after so many seconds.
 IDLE = 5.0
 # In which a process that waits for its turn gets it, between two hashes.

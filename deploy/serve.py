@@ -38,19 +38,20 @@ from cli import no_door, refusal, start_sender
 from cores import count_cores
 from deploy.master import prepare
 from ending import SIGNALS, Ending
+from errors import Unavailable
 from logs import configure
 from mail.sender import Sender
 from metrics import forget_worker
 from routes.common import MAX_BODY
-from routes.guards import Named, headers_of
+from routes.guards import SAFE_METHODS, Named, headers_of
 from settings import BadSettings, Settings
 
 # What was begun may take so long once SIGTERM came. Whoever stops the service
 # has to be more patient: TimeoutStopSec=, stop_grace_period.
 GRACEFUL_SECONDS = 30
-# How many senders of a body a worker waits for, beside the requests that it
-# answers; each keeps a thread.
-READERS = 64
+# How many requests may wait in a worker for the rest of their body, or for
+# others that change something; each keeps a thread.
+WAITING = 64
 # Clients that nobody has time for yet wait here, and are not turned away.
 BACKLOG = 4096
 # Connections of a worker: fewer than the 1024 files that it may have open.
@@ -91,25 +92,26 @@ class BrokenOff(io.RawIOBase):
 
 
 class Entrance:
-    """Where requests come in: with a whole body, and not too many at once.
+    """Where requests come in: whole, not too many at once, and readers first.
 
-    A body that comes slowly keeps a thread of granian's, but none of those
-    that answer: there are more threads than readers, so whoever sends no body
-    always finds one. And granian takes a body that breaks off for one that
-    ends there: half a new password, say, for a whole one.
+    What changes something, signing in above all, comes in so many that those
+    who wait for a hash and one more are inside; otherwise a flood of it would
+    have readers wait for their turn in the interpreter. The rest waits here,
+    each on a thread of granian's, and so does a body that comes slowly. There
+    are more threads than may wait: whoever only reads always finds one. And
+    granian takes a body that breaks off for one that ends there: half a new
+    password, say, for a whole one.
     """
 
     def __init__(self, application: Application, settings: Settings) -> None:
         """Lead to an application, which answers so many requests at once."""
         headers = headers_of(settings.production)
         self._application = application
-        # One token for each, in a queue, which is quicker than a semaphore.
-        self._places: SimpleQueue[None] = SimpleQueue()
-        for _ in range(settings.threads):
-            self._places.put(None)
-        self._readers = threading.Semaphore(READERS)
+        self._places = tokens(settings.threads)
+        self._changes = tokens(settings.hashing_places + 1)
+        self._waiting = threading.Semaphore(WAITING)
         self._busy = Named(refusing(
-            "503 Service Unavailable", "too many bodies are on their way",
+            "503 Service Unavailable", Unavailable.default,
             ("Retry-After", "1")), headers)
         self._unclear = Named(refusing(
             "400 Bad Request", "the request is not valid HTTP"), headers)
@@ -117,42 +119,76 @@ class Entrance:
             "411 Length Required", "send Content-Length, or JSON"), headers)
 
     def __call__(self, environ: Environ, start_response: Any) -> List[bytes]:
-        """Answer a request in one piece, which granian sends at less cost."""
-        application = self._refuse(environ) or self._application
+        """Answer a request, unless too many wait already.
+
+        granian empties a header that is not ASCII: of what proxies say, the
+        client could so erase their part.
+        """
+        application = self._application
+        if environ.get("HTTP_X_FORWARDED_FOR") == "":
+            application = self._unclear
+        elif changes(environ):
+            if not self._waiting.acquire(blocking=False):
+                return in_one_piece(self._busy, environ, start_response)
+            try:
+                application = self._with_body(environ) or application
+                self._changes.get()
+            finally:
+                self._waiting.release()
+            try:
+                return self._answer(application, environ, start_response)
+            finally:
+                self._changes.put(None)
+        return self._answer(application, environ, start_response)
+
+    def _answer(self, application: Application, environ: Environ,
+                start_response: Any) -> List[bytes]:
+        """Answer a request in its place."""
         self._places.get()
         try:
-            answer = application(environ, start_response)
-            try:
-                return [b"".join(answer)]
-            finally:
-                getattr(answer, "close", bool)()
+            return in_one_piece(application, environ, start_response)
         finally:
             self._places.put(None)
 
-    def _refuse(self, environ: Environ) -> Optional[Application]:
+    def _with_body(self, environ: Environ) -> Optional[Application]:
         """Wait for the body, if any; return what refuses it, if that is due.
 
-        granian empties a header that is not ASCII: of what proxies say, the
-        client could so erase their part. What is declared as too long is left
-        to the service, unread.
+        What is declared as too long is left to the service, unread.
         """
-        if environ.get("HTTP_X_FORWARDED_FOR") == "":
-            return self._unclear
         chunked = "HTTP_TRANSFER_ENCODING" in environ
         length = int(environ.get("CONTENT_LENGTH", 0))
         if chunked and not is_json(environ):
             return self._unmeasured
-        if not chunked and not 0 < length <= MAX_BODY:
-            return None
-        if not self._readers.acquire(blocking=False):
-            return self._busy
-        try:
+        if chunked or 0 < length <= MAX_BODY:
             body = environ["wsgi.input"].read(length or MAX_BODY + 1)
-        finally:
-            self._readers.release()
-        environ["wsgi.input"] = (
-            BrokenOff() if len(body) < length else io.BytesIO(body))
+            environ["wsgi.input"] = (
+                BrokenOff() if len(body) < length else io.BytesIO(body))
         return None
+
+
+def tokens(count: int) -> SimpleQueue[None]:
+    """Return so many tokens, in a queue: that is quicker than a semaphore."""
+    queue: SimpleQueue[None] = SimpleQueue()
+    for _ in range(count):
+        queue.put(None)
+    return queue
+
+
+def in_one_piece(application: Application, environ: Environ,
+                 start_response: Any) -> List[bytes]:
+    """Return the answer of an application as granian sends it at less cost."""
+    answer = application(environ, start_response)
+    try:
+        return [b"".join(answer)]
+    finally:
+        getattr(answer, "close", bool)()
+
+
+def changes(environ: Environ) -> bool:
+    """Tell whether a request may change something, or brings a body."""
+    return (environ["REQUEST_METHOD"] not in SAFE_METHODS
+            or environ.get("CONTENT_LENGTH", "0") != "0"
+            or "HTTP_TRANSFER_ENCODING" in environ)
 
 
 def is_json(environ: Environ) -> bool:
@@ -180,7 +216,7 @@ class Master(MPServer):
 
     def startup(self, spawn_target: Any, target_loader: Any) -> None:
         """Start the workers, with threads that granian would warn of."""
-        self.blocking_threads = self._settings.threads + READERS
+        self.blocking_threads = self._settings.threads + WAITING
         start: Any = super().startup
         start(spawn_target, target_loader)
 

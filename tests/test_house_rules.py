@@ -39,7 +39,7 @@ ROWS = {
     "main": set(),
     "scripts": {"app", "credentials", "routes"},
     "deploy": {"app", "auth", "cli", "cores", "credentials", "ending",
-               "logs", "mail", "metrics", "routes", "settings"},
+               "errors", "logs", "mail", "metrics", "routes", "settings"},
     "app": {"auth", "cli", "credentials", "ending", "errors", "logs", "routes",
             "settings"},
     "routes": {"audit", "auth", "credentials", "devices", "errors",

@@ -5,11 +5,13 @@ How it ends is in tests/test_ending.py.
 """
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import signal
 import socket
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -21,6 +23,7 @@ from typing import Any, Callable, Iterator, List, Tuple, Type
 import pytest
 
 from cores import count_cores
+from settings import Settings
 from tests.deploy.live import (
     Production, Storm, exchange, part_of_a_reset, run_to_its_end)
 from tests.helpers import (
@@ -46,7 +49,7 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 # More than there are threads in a worker.
 MANY = 200
 # As in deploy/serve.py, which not every Python can import.
-READERS = 64
+WAITING = 64
 # A worker that hangs is killed after 30 s.
 PATIENCE = 20
 
@@ -108,6 +111,88 @@ def kind() -> Type[LiveGranian]:
     return LiveGranian
 
 
+class Inside:
+    """An application in which everybody stays until they may leave."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Be empty, behind an entrance."""
+        from deploy.serve import Entrance
+
+        self._entrance = Entrance(self._stay, settings)
+        self._threads: List[threading.Thread] = []
+        self.methods: List[str] = []
+        self.answers: List[str] = []
+        self.may_leave = threading.Event()
+
+    def _stay(self, environ: Any, start_response: Any) -> List[bytes]:
+        """Note who came, and keep them."""
+        self.methods.append(environ["REQUEST_METHOD"])
+        self.may_leave.wait(20)
+        start_response("200 OK", [])
+        return [b""]
+
+    def sends(self, method: str, count: int, **environ: Any) -> None:
+        """Have so many come at once."""
+        def come() -> None:
+            """Come, and note what was said."""
+            self._entrance(dict(environ, REQUEST_METHOD=method),
+                           lambda status, _: self.answers.append(status))
+        for _ in range(count):
+            self._threads.append(threading.Thread(target=come))
+            self._threads[-1].start()
+
+    def empties(self) -> None:
+        """Let everybody go, and see them off."""
+        self.may_leave.set()
+        for each in self._threads:
+            each.join(20)
+
+
+@pytest.fixture
+def inside(safe_settings: Settings) -> Iterator[Inside]:
+    """A worker of eight threads, four of which may wait for a hash."""
+    found = Inside(dataclasses.replace(safe_settings, threads=8))
+    yield found
+    found.empties()
+
+
+class TestEntrance:
+    """Who is let in while many want to change something."""
+
+    def test_changes_leave_room_for_readers(self, inside: Inside) -> None:
+        """As many as wait for a hash and one more, and still a reader."""
+        inside.sends("POST", 20)
+        wait_until(lambda: len(inside.methods) == 5)
+        inside.sends("GET", 3)
+        wait_until(lambda: inside.methods.count("GET") == 3)
+        assert inside.methods.count("POST") == 5
+
+    def test_those_who_wait_come_in_later(self, inside: Inside) -> None:
+        """Nobody is turned away as long as there is room to wait."""
+        inside.sends("PUT", 20)
+        wait_until(lambda: len(inside.methods) == 5)
+        inside.empties()
+        assert inside.answers == ["200 OK"] * 20
+
+    def test_more_than_may_wait_are_told_to_come_back(
+            self, inside: Inside) -> None:
+        """So that threads are left for whoever only reads."""
+        inside.sends("DELETE", 5 + WAITING + 3)
+        wait_until(lambda: len(inside.methods) == 5)
+        wait_until(lambda: len(inside.answers) >= 3)
+        assert set(inside.answers) == {"503 Service Unavailable"}
+        inside.sends("GET", 1)
+        wait_until(lambda: "GET" in inside.methods)
+
+    def test_reading_with_a_body_is_no_way_around(
+            self, inside: Inside) -> None:
+        """It holds a thread as long as the body takes."""
+        inside.sends("GET", 20, CONTENT_LENGTH="99999")
+        wait_until(lambda: len(inside.methods) == 5)
+        inside.sends("GET", 1)
+        wait_until(lambda: len(inside.methods) == 6)
+
+
 class TestSize:
     """How much of the machine it takes, without being told."""
 
@@ -156,7 +241,7 @@ class TestSize:
         with ExitStack() as stack:
             stack.callback(one.kill)
             slow = [stack.enter_context(socket.create_connection(
-                ("127.0.0.1", one.port))) for _ in range(READERS + 8)]
+                ("127.0.0.1", one.port))) for _ in range(WAITING + 8)]
             for each in slow:
                 each.sendall(sends("POST", "/sessions", b"email=a")[:-1])
             wait_until(lambda: len(select(slow, [], [], 0)[0]) == 8)
@@ -413,5 +498,5 @@ def test_answer_is_one_piece_that_was_closed() -> None:
     from deploy.serve import Entrance
     from settings import Settings
     slow = Slow()
-    answer = Entrance(slow, Settings())({}, lambda *_: None)
+    answer = Entrance(slow, Settings())({"REQUEST_METHOD": "GET"}, lambda *_: None)
     assert (answer, slow.closed) == ([b"ab"], 1)
