@@ -498,5 +498,6 @@ def test_answer_is_one_piece_that_was_closed() -> None:
     from deploy.serve import Entrance
     from settings import Settings
     slow = Slow()
-    answer = Entrance(slow, Settings())({"REQUEST_METHOD": "GET"}, lambda *_: None)
+    answer = Entrance(slow, Settings())(
+        {"REQUEST_METHOD": "GET"}, lambda *_: None)
     assert (answer, slow.closed) == ([b"ab"], 1)
