@@ -1,6 +1,7 @@
 // One page for an account. A form says in data-send which route it calls; what
 // comes of a good answer stands in `done`, by its data-then or by the section
-// around it. Whatever is refused is said in the service's own words.
+// around it. Whatever is refused is said in the service's own words, and known
+// by its code.
 
 const FOR_USERS = ["home", "password", "email", "delete"];
 const FOR_ALL = ["sign-in", "sign-up", "forgot", "again"];
@@ -112,13 +113,15 @@ async function ask(send, data) {
   try {
     const answer = await fetch(path, {
       method, body: data && new URLSearchParams(data), redirect: "manual",
+      headers: { Accept: "application/json, application/problem+json" },
     });
     const body = await answer.json().catch(() => ({}));
     return {
       body, status: answer.status, wait: Number(answer.headers.get("Retry-After")) || 0,
       // Signing out leads home, where a script has no business.
       ok: answer.ok || answer.type === "opaqueredirect",
-      message: body.message || `the service did not answer as it should (${answer.status}): try again in a moment`,
+      code: body.code,
+      message: body.detail || body.message || `the service did not answer as it should (${answer.status}): try again in a moment`,
     };
   } catch {
     return { ok: false, status: 0, wait: 0, body: {},
@@ -212,7 +215,7 @@ function fill(view, email) {
 // -- What went wrong
 
 function refuse(form, answer) {
-  const { status, wait, message } = answer;
+  const { status, wait, code, message } = answer;
   if (isSignedOut(answer)) return undefined;
   if (form.dataset.send === "POST /sessions" && page.verifies === "1" && [401, 403].includes(status)) {
     byId("sign-in").querySelector(".again").hidden = false;
@@ -220,7 +223,7 @@ function refuse(form, answer) {
   }
   const proof = form.querySelector("[autocomplete=current-password]");
   // A message about a field begins with its name.
-  const field = form.elements[message.split(" ")[0]] || (message === "wrong password" && proof);
+  const field = form.elements[message.split(" ")[0]] || (code === "wrong_password" && proof);
   if (field) return blame(field, sentence(message));
   const problem = form.querySelector(".problem") || byId("problem");
   say(problem, sentence(message));
@@ -228,8 +231,8 @@ function refuse(form, answer) {
 }
 
 // A session that ended elsewhere; once signed in anew, people go on here.
-function isSignedOut({ message }) {
-  if (message !== "not signed in") return false;
+function isSignedOut({ code }) {
+  if (code !== "not_signed_in") return false;
   wanted = me && FOR_USERS.includes(shown) ? shown : "";
   leave("You were signed out. Sign in to go on.");
   return true;
