@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl
 from flask import Response, current_app, g, request
 from werkzeug.exceptions import (
     BadRequest, RequestEntityTooLarge, UnsupportedMediaType)
-from werkzeug.sansio.http import parse_cookie
 
 from auth import Auth
 from credentials.passwords import PASSWORD_MAX
@@ -63,9 +62,16 @@ def bearer() -> Optional[str]:
 
 
 def the_cookie(name: str) -> str:
-    """Return the value of a cookie, "" unless there is exactly one."""
-    cookies = parse_cookie(
-        request.environ.get("HTTP_COOKIE", "")).getlist(name)
+    """Return the value of a cookie, "" unless there is exactly one.
+
+    Only the blanks that browsers put between cookies are taken off a name. A
+    neighbour can set a cookie whose name is some other blank and then ours,
+    which passes for ours where all of them are taken off (PortSwigger 2025,
+    "Cookie Chaos"; docs/security.md#sessions).
+    """
+    cookies = [value.strip(" \t") for said, _, value in (
+        each.partition("=") for each in request.environ.get(
+            "HTTP_COOKIE", "").split(";")) if said.strip(" \t") == name]
     return cookies[0] if len(cookies) == 1 else ""
 
 

@@ -170,6 +170,18 @@ class TestSessionCookie:
                               headers={"Cookie": cookie + token})
             assert answer.status_code == status
 
+    @pytest.mark.parametrize("blank, status", [
+        (" ", 200), ("\t", 200), ("\xa0", 403), ("\x85", 403),
+        ("\xe2\x80\x80", 403)])
+    def test_other_blanks_are_part_of_a_name(
+            self, signed_in: Visitor, tool: FlaskClient, blank: str,
+            status: int) -> None:
+        """With one a neighbour can set what is __Host- for Django (2025)."""
+        planted = "a=b;{}{}={}".format(blank, SESSION, session_of(signed_in))
+        answer = tool.get("/profile", base_url=ORIGIN, environ_overrides={
+            "HTTP_COOKIE": planted})
+        assert answer.status_code == status
+
     def test_twice_or_nameless_is_nobody(
             self, signed_in: Visitor, tool: FlaskClient) -> None:
         """Whatever a planted one shadows (Werkzeug CVE-2023-23934)."""
