@@ -190,14 +190,26 @@ class HashingPool:
 
         The slot comes first and the job second: whoever gets a slot takes
         the best claim of that moment, and none is bound to a slot that
-        another process holds.
+        another process holds. Somebody who is known and next does not wait
+        for a turn of other processes.
         """
         _give_way()
         while self._is_needed(number):
             with slot.held():
-                job = self._begin()
-                if job:
-                    self._finish(job)
+                self._compute()
+                if self._is_known_next():
+                    self._compute()
+
+    def _compute(self) -> None:
+        """Take the job with the best claim and see to it, if there is one."""
+        job = self._begin()
+        if job:
+            self._finish(job)
+
+    def _is_known_next(self) -> bool:
+        """Tell whether the best claim is of somebody we have seen before."""
+        with self._changed:
+            return bool(self._line) and not self._by_claim()[0].claim[1]
 
     def _is_needed(self, number: int) -> bool:
         """Wait for work; False, and forgotten, if none comes."""

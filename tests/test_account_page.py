@@ -572,11 +572,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def developer(person: Person, desk: Server) -> Iterator[Person]:
+def developer(host: Host, desk: Server) -> Iterator[Person]:
     """Somebody in front of it."""
-    person.url = desk.url
-    yield person
-    person.url = URL
+    with host.visitor(desk.url) as made:
+        yield made
 
 
 class TestDevelopment:
@@ -599,6 +598,7 @@ class TestDevelopment:
         developer.presses("Mail me a link")
         developer.reads("This is the development mode")
         developer.presses("Set a new password")
+        developer.sees("Set a new password")
         assert developer.page.url == desk.url + "/account"
         developer.fills(new_password="t4rt1fl3tt3")
         developer.presses("Set the password")

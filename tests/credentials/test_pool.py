@@ -328,6 +328,13 @@ class TestClose:
         assert line.pool.run(lambda: 7) == 7
 
 
+def waits_for_a_slot() -> bool:
+    """Tell whether a thread of this process waits for a locked file."""
+    with open("/proc/locks") as locks:
+        return any("->" in line and str(os.getpid()) in line.split()
+                   for line in locks)
+
+
 def missing(*_: Any) -> int:
     """Have no such file."""
     raise FileNotFoundError()
@@ -351,6 +358,46 @@ class TestSlots:
     def test_killed_process_holds_none(self) -> None:
         """The kernel gives it back."""
         assert self.runs(KILLED) == "hashed"
+
+    @pytest.mark.parametrize("known, order", [
+        (True, ["mine", "next", "theirs"]),
+        (False, ["mine", "theirs", "next"])])
+    def test_known_one_waits_for_no_other_process(
+            self, known: bool, order: List[str]) -> None:
+        """Strangers of another one have their turn before ours only."""
+        pool.share_slots(1)
+        told: List[Tuple[int, int]] = []
+        ours = HashingPool(1, 9, lambda *each: told.append(each))
+        theirs = HashingPool(1, 9)
+        pool.share_slots(0)
+        done: List[str] = []
+        leave = threading.Event()
+
+        began = threading.Event()
+
+        def start(where: HashingPool, name: str, known: bool = False) -> None:
+            """Have somebody join a line."""
+            def task() -> None:
+                """Take some time, and note that it was one's turn."""
+                began.set()
+                leave.wait(20)
+                done.append(name)
+            threads.append(threading.Thread(
+                target=where.run, args=(task, (), known)))
+            threads[-1].start()
+        threads: List[threading.Thread] = []
+        start(ours, "mine")
+        began.wait(20)
+        start(theirs, "theirs")
+        wait_until(waits_for_a_slot)
+        start(ours, "next", known)
+        wait_until(lambda: told[-1] == (1, 1))
+        leave.set()
+        for each in threads:
+            each.join(20)
+        ours.close()
+        theirs.close()
+        assert done == order
 
     def test_without_proc_each_counts_for_itself(
             self, monkeypatch: pytest.MonkeyPatch) -> None:

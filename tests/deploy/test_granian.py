@@ -156,6 +156,7 @@ def inside(safe_settings: Settings) -> Iterator[Inside]:
     found.empties()
 
 
+@pytest.mark.once
 class TestEntrance:
     """Who is let in while many want to change something."""
 
@@ -193,6 +194,7 @@ class TestEntrance:
         wait_until(lambda: len(inside.methods) == 6)
 
 
+@pytest.mark.once
 class TestSize:
     """How much of the machine it takes, without being told."""
 
@@ -255,6 +257,7 @@ class TestSize:
                 "POST", "/sessions", email=EMAIL, password="a").status == 401)
 
 
+@pytest.mark.once
 class TestStart:
     """What keeps it from starting, in sentences."""
 
@@ -319,6 +322,7 @@ def answers(server: Granian) -> List[Tuple[Case, Answer]]:
     return heard
 
 
+@pytest.mark.once
 class TestStorm(Storm):
     """The hostile requests that tests/test_hostile.py makes."""
 

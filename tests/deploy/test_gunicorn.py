@@ -16,6 +16,7 @@ from typing import Callable, Iterator, List, Tuple, Type
 import pytest
 
 from cores import count_cores
+from tests.databases import sqlite_only
 from tests.deploy.live import (
     Production, Storm, exchange, part_of_a_reset, run_to_its_end)
 from tests.helpers import (
@@ -124,6 +125,7 @@ def answers(server: Gunicorn) -> List[Tuple[Case, Answer]]:
     return [(case, send(server, case)) for case in HOSTILE]
 
 
+@sqlite_only
 class TestStorm(Storm):
     """The hostile requests that tests/test_hostile.py makes."""
 

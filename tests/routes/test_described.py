@@ -26,6 +26,8 @@ from tests.helpers import (
     EMAIL, ORIGIN, STRANGE_TOKEN, STRONG, STRONGER, Clock, Mailbox)
 from throttle import Throttle
 
+# In conftest.py the answers of all tests are compared, on every Python.
+pytestmark = pytest.mark.once
 # Somebody who has registered and read no mail yet.
 NEWCOMER = "alice@me.com"
 STRANGER = "203.0.113.7"
