@@ -81,7 +81,7 @@ RELAXED = (
     "(AUTH_ENV=production is for everybody else)")
 GREETING = """Bienvenue listens on {url}.{more}
 Ctrl+C stops it."""
-TRY = """ Try:
+TRY = """ Open {url}/account in a browser, or try:
   curl {url}/
   curl -d email=bob@me.com -d password=mySuperPwd {url}/users"""
 
