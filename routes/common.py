@@ -121,6 +121,21 @@ def _set_cookie(response: Response, name: str, value: str,
         expires=None if seconds else 0)
 
 
+# -- What browsers keep
+
+def cached(body: bytes, content_type: str) -> Response:
+    """Answer with what is the same for everybody, or that it has not changed.
+
+    A browser keeps it and asks each time, so an upgrade is seen at once.
+    """
+    response = Response(body, content_type=content_type)
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["Vary"] = "Accept-Encoding"
+    response.add_etag()
+    response.make_conditional(request)
+    return response
+
+
 # -- What was sent
 
 def fields(*names: str) -> Tuple[str, ...]:

@@ -11,10 +11,10 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app
 from werkzeug.exceptions import NotFound
 
-from routes.common import service, session_cookie_name
+from routes.common import cached, service, session_cookie_name
 
 description = Blueprint("description", __name__)
 FOLDER = Path(__file__).resolve().parent.parent / "pages" / "docs"
@@ -62,19 +62,6 @@ def shown(name: str) -> Response:
     if not service().settings.shows_docs or name not in TYPES:
         raise NotFound()
     return cached(read(name), TYPES[name])
-
-
-def cached(body: bytes, content_type: str) -> Response:
-    """Answer with what is the same for everybody, or that it has not changed.
-
-    A browser keeps it and asks each time, so an upgrade is seen at once.
-    """
-    response = Response(body, content_type=content_type)
-    response.headers["Cache-Control"] = "no-cache"
-    response.headers["Vary"] = "Accept-Encoding"
-    response.add_etag()
-    response.make_conditional(request)
-    return response
 
 
 def written() -> bytes:

@@ -7,17 +7,16 @@ our own origin (docs/security.md#account-page).
 """
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Callable, Dict, NamedTuple, Tuple
+from typing import Callable, Dict, Tuple
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from werkzeug.exceptions import NotFound
 
 from routes import brand
-from routes.common import service, session_id
+from routes.common import cached, service, session_id
 from settings import Settings
 
 pages = Blueprint("pages", __name__)
@@ -35,14 +34,6 @@ PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 CSS, SCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
 
 
-class Asset(NamedTuple):
-    """A file of the page, and the tag by which a browser knows it again."""
-
-    body: bytes
-    content_type: str
-    tag: str
-
-
 @pages.route("/account", methods=["GET"])
 def show_account() -> Response:
     """Show the page on which people sign up, sign in and help themselves."""
@@ -57,20 +48,12 @@ def show_account() -> Response:
 
 @pages.route("/account/<name>", methods=["GET"])
 def send_asset(name: str) -> Response:
-    """Send a file of the page, or 304 to a browser that has it already.
-
-    It asks each time, so that a new version is there at once.
-    """
+    """Send a file of the page."""
     if name not in ASSETS:
         raise NotFound()
-    asset = asset_named(name, service().settings)
-    response = Response(asset.body, content_type=asset.content_type)
-    response.headers["Cache-Control"] = "no-cache"
-    response.headers["Vary"] = "Accept-Encoding"
+    response = cached(*asset_named(name, service().settings))
     if name == "logo":
         response.headers["Content-Security-Policy"] = PICTURE_POLICY
-    response.set_etag(asset.tag)
-    response.make_conditional(request)
     return response
 
 
@@ -98,10 +81,9 @@ def account_html(settings: Settings, has_session: bool) -> str:
 
 
 @lru_cache(maxsize=32)
-def asset_named(name: str, settings: Settings) -> Asset:
-    """Return a file of the page, made once."""
-    body, content_type = ASSETS[name](settings)
-    return Asset(body, content_type, hashlib.sha256(body).hexdigest()[:16])
+def asset_named(name: str, settings: Settings) -> Tuple[bytes, str]:
+    """Return a file of the page and its content type, made once."""
+    return ASSETS[name](settings)
 
 
 def _read(name: str) -> bytes:
