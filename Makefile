@@ -15,7 +15,7 @@ BENCH = $(BIN)/python -m benchmarks $(if $(SERVER),--server $(SERVER),) $(if $(O
 DEPLOYED = $(sort $(filter-out requirements-dev.txt requirements-bench.txt,$(wildcard requirements*.txt)))
 ADVISORIES ?= pypi
 .DEFAULT_GOAL := help
-.PHONY: help run serve doctor test test-quick test-ends lint types coverage timing bench bench-peers screenshots e2e docs lock audit sbom clean
+.PHONY: help run serve doctor test test-quick test-ends lint types coverage proof timing bench bench-peers screenshots e2e docs lock audit sbom clean
 
 help:  ## Print what each target does.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ types: $(VENV)/dev.done  ## Check the types of every Python file, strictly.
 
 coverage: $(VENV)/dev.done  ## Run every test and print the branches that none of them took.
 	@$(BIN)/coverage run -m pytest && $(BIN)/coverage report
+
+proof: $(VENV)/dev.done  ## Show every promise at its full size, for docs/proof.md; takes 20 minutes.
+	@$(BIN)/python -m tests.proofs
 
 timing: $(VENV)/dev.done  ## Measure whether known and unknown addresses differ in time; takes minutes.
 	@$(BIN)/python -m tests.timing

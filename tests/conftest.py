@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import logging
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, List
 
 import hypothesis
 import pytest
@@ -27,6 +28,21 @@ from tests.helpers import (
 hypothesis.settings.register_profile(
     "steady", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("steady")
+
+
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    """Have reports tell what a test promises, or breaks (make proof)."""
+    for item in items:
+        for name in ("promise", "broken"):
+            for mark in item.iter_markers(name):
+                item.user_properties.append((name, mark.args[0]))
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]
+           ) -> Callable[[str], None]:
+    """Tell docs/proof.md what was found."""
+    return partial(record_property, "figure")
 
 
 @pytest.fixture(autouse=True)

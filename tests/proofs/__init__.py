@@ -1,0 +1,2 @@
+#!/usr/bin/env python3
+"""What we promise, shown by checks that could fail (make proof)."""

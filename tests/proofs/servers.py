@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""The production server with several workers, whole or broken on purpose.
+
+A check that a broken service passes proves nothing. So each is tried on one,
+too, and has to fail there: what breaks it is put into the process of a test
+server, from here. The service itself has no such switch.
+"""
+from __future__ import annotations
+
+import runpy
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Callable, Optional
+
+from tests.helpers import Granian
+from tests.test_going_live import Live
+
+# Takes a part of the service away, before it serves.
+Flaw = Callable[[], None]
+
+
+class Workers(Granian):
+    """The production server with several workers, in the development mode."""
+
+    def __init__(self, folder: Path, flaw: Optional[Flaw] = None,
+                 **environ: str) -> None:
+        """Start it on the database of this folder; return once it answers.
+
+        A flaw is a function of a module that the server can import, too.
+        """
+        if flaw:
+            self.command = (sys.executable, "-m", __name__,
+                            flaw.__module__, flaw.__name__)
+        super().__init__(folder, **dict({"WORKERS": "2"}, **environ))
+
+
+class LiveWorkers(Workers, Live):
+    """The production server with several workers, in the production mode."""
+
+
+def serve(module: str, flaw: str) -> None:
+    """Be the production server, with a flaw."""
+    getattr(import_module(module), flaw)()
+    runpy.run_module("deploy.serve", run_name="__main__")
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1:])
