@@ -271,7 +271,7 @@ needs_granian = pytest.mark.skipif(
 class Granian(Server):
     """The production server, as `make serve` starts it."""
 
-    command = (sys.executable, "-m", "deploy.serve")
+    command: Tuple[str, ...] = (sys.executable, "-m", "deploy.serve")
     home = ROOT
 
 
