@@ -40,8 +40,12 @@ class LiveWorkers(Workers, Live):
 
 
 def serve(module: str, flaw: str) -> None:
-    """Be the production server, with a flaw."""
+    """Be the production server, with a flaw.
+
+    Each worker loads the app for itself, as it does without one.
+    """
     getattr(import_module(module), flaw)()
+    sys.modules.pop("app", None)
     runpy.run_module("deploy.serve", run_name="__main__")
 
 
