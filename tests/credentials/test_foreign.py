@@ -363,6 +363,12 @@ class TestValidateHash:
         with pytest.raises(InvalidInput, match="needs a pepper"):
             passwords.validate_hash(hashed)
 
+    def test_as_long_as_the_column(self) -> None:
+        """The last of 250 characters may be used, too."""
+        longest = "pbkdf2:sha512:1000${}${}".format("s" * 102, "0a" * 64)
+        assert len(longest) == passwords.HASH_MAX
+        passwords.validate_hash(longest)
+
     @pytest.mark.parametrize("hashed", [
         None, 7, b"x", ["x"], "$2b$04$" + "." * 244],
         ids=lambda each: str(each)[:9])
