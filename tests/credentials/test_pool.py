@@ -285,7 +285,6 @@ class TestLine:
         assert line.refused == [("m3", 8)]
         line.pool.close()
 
-
     def test_refusal_counts_on_every_slot(self) -> None:
         """Two slots work off twice as much: six of 0.3 s in one second."""
         told: List[Tuple[int, int]] = []
