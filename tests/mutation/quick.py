@@ -46,9 +46,9 @@ NEAR = {
              "tests/mail/test_outbox.py", "tests/routes/"],
     "credentials": ["tests/credentials/", "tests/test_auth.py",
                     "tests/cli/test_transfer.py"]}
-# A test that takes longer is left out, in seconds; and one that takes so long
-# with a mutant never ends, and has noticed it.
-LONGEST, PATIENCE = 1, 20
+# A test that takes longer is left out, in seconds; and one that takes so many
+# times as long with a mutant, and some seconds, has noticed it.
+LONGEST, TIMES, PATIENCE = 1, 10, 4
 # In a process of their own, which has no mutants.
 FAR_AWAY = {"server", "start_server"}
 
@@ -101,7 +101,8 @@ def look(items: List[pytest.Item]) -> int:
     return 0
 
 
-def meet(mutant: str, items: List[pytest.Item]) -> int:
+def meet(mutant: str, items: List[pytest.Item],
+         seen: Dict[str, Seen]) -> int:
     """Run tests with a mutant; return 1 if one of them noticed it."""
     from mutmut.mutation import trampoline
 
@@ -109,7 +110,8 @@ def meet(mutant: str, items: List[pytest.Item]) -> int:
     with open(os.devnull, "w") as nowhere:
         for item in items:
             faulthandler.dump_traceback_later(
-                PATIENCE, exit=True, file=nowhere)
+                PATIENCE + TIMES * seen[item.nodeid].seconds, exit=True,
+                file=nowhere)
             if not passes(item):
                 return 1
     return 0
@@ -138,7 +140,7 @@ def meet_all(mutants: List[str], items: List[pytest.Item],
         while left and len(running) < (os.cpu_count() or 1):
             mutant = left.pop()
             running[forked(partial(
-                meet, mutant, near(mutant, items, seen)))] = mutant
+                meet, mutant, near(mutant, items, seen), seen))] = mutant
         child, code = os.wait()
         answered[running.pop(child)] = code != 0
         if len(answered) % 50 == 0 or not running:
