@@ -49,6 +49,8 @@ NEAR = {
 # A test that takes longer is left out, in seconds; and one that takes so many
 # times as long with a mutant, and some seconds, has noticed it.
 LONGEST, TIMES, PATIENCE = 1, 10, 4
+# The mutant of this process, if it has one.
+MET: List[str] = []
 # In a process of their own, which has no mutants.
 FAR_AWAY = {"server", "start_server"}
 
@@ -71,6 +73,12 @@ def forked(work: Callable[[], int]) -> int:
         finally:
             os._exit(code)
     return child
+
+
+def pytest_exception_interact() -> None:
+    """End with the first failure; what a mutant left behind may hang."""
+    if MET:
+        os._exit(1)
 
 
 def passes(item: pytest.Item) -> bool:
@@ -107,6 +115,7 @@ def meet(mutant: str, items: List[pytest.Item],
     from mutmut.mutation import trampoline
 
     trampoline.set_mutant_under_test(mutant)
+    MET.append(mutant)
     with open(os.devnull, "w") as nowhere:
         for item in items:
             faulthandler.dump_traceback_later(
