@@ -569,6 +569,12 @@ class TestLanes:
         """Our own code is no client; all of it would share one lane."""
         assert counts.network("login", "") == []
 
+    def test_users(self, counts: Throttle) -> None:
+        """What one has used up is nobody else's loss."""
+        lanes = counts.moves(7, "203.0.113.7") + [counts.rarely("export", 7)]
+        assert [(lane.name, lane.who) for lane in lanes] == [
+            ("mail:network", "203.0.113.7"), ("moves", "7"), ("export", "7")]
+
     def test_mails(self, counts: Throttle) -> None:
         """Three an hour of a kind, so that no mailbox is flooded."""
         lanes = [counts.mail(purpose, "bob@me.com")
