@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 import pytest
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from db import DB
+from db import DB, FAULTS
 from errors import EmailTaken, Unavailable
 from models import Account, Attempt, MailToken, Session, Visit
 from settings import Settings
@@ -249,6 +249,13 @@ class TestTransaction:
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 outside.execute("BEGIN IMMEDIATE")
 
+    @sqlite_only
+    def test_readers_do_not_take_it(self, db: DB, outside: Any) -> None:
+        """Nor wait for whoever has it."""
+        outside.execute("BEGIN IMMEDIATE")
+        assert db.find_all(User) == []
+        outside.execute("ROLLBACK")
+
     def test_the_next_one_works_after_a_failure(self, db: DB) -> None:
         """A constraint violated by one request is not the next one's."""
         db.add_user(EMAIL, HASH)
@@ -426,6 +433,42 @@ class TestUnavailable:
             db.find_visit("precious")
         assert "sessions" in str(caught.value.__cause__)
         assert "precious" not in str(caught.value.__cause__)
+
+
+class Said(Exception):
+    """What PostgreSQL says, with the code of it."""
+
+    def __init__(self, sqlstate: str) -> None:
+        """Say this."""
+        self.sqlstate = sqlstate
+
+
+class TestFaults:
+    """Whose fault it is."""
+
+    @pytest.mark.parametrize("code", ["42P01", "42501"])
+    def test_table_that_is_gone_or_shut(self, code: str) -> None:
+        """The store's: it cannot serve."""
+        with pytest.raises(Unavailable):
+            with FAULTS:
+                raise ProgrammingError("SELECT", {}, Said(code))
+
+    @pytest.mark.parametrize("said", [Said("42601"), Exception()])
+    def test_mistake_of_ours(self, said: Exception) -> None:
+        """It stays what it is, also from who gives no codes."""
+        with pytest.raises(ProgrammingError):
+            with FAULTS:
+                raise ProgrammingError("SELECT", {}, said)
+
+
+class TestCounted:
+    """The highest id that a table ever gave."""
+
+    def test_table_without_ids(self, db: DB) -> None:
+        """It has given none."""
+        db.add_missing(Attempt(key="k", failures=1, first_at=3,
+                               blocked_until=4, expires_at=5))
+        assert db.counted(Attempt) == 0
 
 
 class TestAddUsers:
