@@ -44,8 +44,9 @@ NEAR = {
              "tests/test_audit.py", "tests/test_lockout.py",
              "tests/test_production.py", "tests/test_metrics.py",
              "tests/test_regressions.py", "tests/test_user.py",
-             "tests/test_purge.py", "tests/test_throttle.py",
-             "tests/mail/test_outbox.py", "tests/routes/"],
+             "tests/test_purge.py", "tests/test_storm.py",
+             "tests/test_throttle.py", "tests/mail/test_outbox.py",
+             "tests/routes/"],
     "credentials": ["tests/credentials/", "tests/test_auth.py",
                     "tests/cli/test_transfer.py"]}
 # A test that takes longer is left out, in seconds; and one that takes so many
