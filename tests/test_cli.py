@@ -124,8 +124,8 @@ class TestDoctor:
         db.add(Outgoing(purpose=RESET, email=EMAIL, detail="", tries=tries,
                         queued_at=clock.now, due_at=clock.now + 9))
         result = run(safe, "doctor")
-        assert ("Mails that were tried and not taken: 1."
-                in result.output) == warned
+        assert ("\nMails that were tried and not taken: 1. The log says why, "
+                "as mail.delayed.\n" in result.output) == warned
         assert result.exit_code == int(warned)
 
     @pytest.mark.parametrize("seconds, warned", [
@@ -136,9 +136,9 @@ class TestDoctor:
         """With MAIL_IN_SERVER=0 it is easy to forget the sender."""
         clock.advance(seconds)
         result = run(safe, "doctor")
-        assert ("Mails that are due and nobody sends: 5. `make serve` and "
+        assert ("\nMails that are due and nobody sends: 5. `make serve` and "
                 "`make run` do, if MAIL_IN_SERVER is 1, and `flask mail send "
-                "--watch`." in result.output) == warned
+                "--watch`.\n" in result.output) == warned
         assert result.exit_code == int(warned)
 
     def test_a_mail_that_is_tried_is_not_late(
