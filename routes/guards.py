@@ -60,7 +60,7 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE"))
 FORWARDED = re.compile(r"HTTP_(FORWARDED|VIA|X_REAL_IP|X_FORWARDED_.*)\Z")
 # Ids are no secrets; asking the system for each would give up the turn that
 # this thread has in the interpreter.
-RANDOM = random.Random()
+RANDOM = random.Random()  # nosec B311 # as said, no secret
 # Under which name a request carries its id, from the first on.
 NAME = "bienvenue.request_id"
 
