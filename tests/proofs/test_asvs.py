@@ -223,7 +223,7 @@ class TestPage:
     @pytest.mark.parametrize("new", [
         "](security.md#stories)", "](safety.md#storms)"])
     def test_missing_paragraph_is_noticed(self, new: str) -> None:
-        """As with a test."""
+        """A decision that was renamed shows nothing any more."""
         found, = self.broken("](security.md#storms)", new)
         assert found == "15.1.3: there is no " + new[2:-1]
 

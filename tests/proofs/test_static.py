@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Static analysis.
+"""What tools find that read the code.
 
-What tools that read code find in ours, without running it: mistakes that are
-holes, wrong types, secrets, and packages with a known vulnerability.
+Without running it: mistakes that are holes, wrong types, secrets, and packages
+with a known vulnerability.
 """
 from __future__ import annotations
 
