@@ -121,7 +121,7 @@ class World:
     def register(self, hand: Hand, email: str, password: str) -> None:
         """Open an account, or tell its owner that somebody tried to."""
         self._admit([("register", hand.network)])
-        if self._find(email):
+        if self.find(email):
             if not self.policy.production:
                 raise Refused(400)
             self._post(ALREADY, email)
@@ -140,7 +140,7 @@ class World:
                  if each.person is person and each.purpose == CHANGE}
         self.people.remove(person)
         for email in asked | {person.email}:
-            if not self._find(email):
+            if not self.find(email):
                 self._forget_counts(email)
         self.letters = [each for each in self.letters if person is not
                         each.person and each.email != person.email]
@@ -152,7 +152,7 @@ class World:
 
     def sign_in(self, hand: Hand, email: str, password: str) -> None:
         """Open a session; a device that is known is counted apart."""
-        person, known = self._find(email), self._knows(hand, email)
+        person, known = self.find(email), self._knows(hand, email)
         keys: List[Key] = [("device", hand.device)] if known else [
             ("login", hand.network), ("account", email)]
         self._admit(keys)
@@ -169,19 +169,23 @@ class World:
 
     def look(self, token: str) -> Session:
         """Return the session of a token; to look is to be seen."""
-        for each in self.sessions:
-            if each.token == token and each.is_live(
-                    self.now, self.policy.session_idle):
+        for each in self.live_sessions():
+            if each.token == token:
                 if self.now >= each.seen + SEEN_EVERY:
                     each.seen = self.now
                 return each
         raise Refused(403)
 
+    def live_sessions(self) -> List[Session]:
+        """Return the sessions that count at this moment."""
+        return [each for each in self.sessions
+                if each.is_live(self.now, self.policy.session_idle)]
+
     def list_sessions(self, hand: Hand) -> List[Session]:
         """Return the sessions of whoever asks, the oldest first."""
         person = self.look(hand.session).person
-        return [each for each in self.sessions if each.person is person
-                and each.is_live(self.now, self.policy.session_idle)]
+        return [each for each in self.live_sessions()
+                if each.person is person]
 
     def sign_out(self, hand: Hand) -> None:
         """End the session that is presented."""
@@ -216,7 +220,7 @@ class World:
         if self.policy.production:
             self._ask_mail(hand, RESET, email)
             return None
-        person = self._find(email)
+        person = self.find(email)
         if person is None:
             raise Refused(403)
         return person
@@ -242,7 +246,7 @@ class World:
         link = self._link(token, (VERIFY, CHANGE))
         person = link.person
         if link.purpose == CHANGE:
-            if self._find(link.email):
+            if self.find(link.email):
                 raise Refused(403)
             self._forget_counts(person.email)
             self._post(EMAIL_CHANGED, person.email, person)
@@ -301,7 +305,7 @@ class World:
 
     # -- Inside
 
-    def _find(self, email: str) -> Optional[Person]:
+    def find(self, email: str) -> Optional[Person]:
         """Return who has an address."""
         return next((each for each in self.people if each.email == email),
                     None)
@@ -321,8 +325,8 @@ class World:
         self.sessions.append(Session(
             person, token, self.now,
             self.now + self.policy.session_absolute))
-        live = [each for each in self.sessions if each.person is person
-                and each.is_live(self.now, self.policy.session_idle)]
+        live = [each for each in self.live_sessions()
+                if each.person is person]
         kept = live[-self.policy.sessions_per_user:]
         self.sessions = [each for each in self.sessions
                          if each.person is not person or each in kept]
@@ -388,7 +392,7 @@ class World:
 
     def _occasion(self, letter: Letter) -> Tuple[str, Optional[Person]]:
         """Return what there is to say, and about whom."""
-        holder = self._find(letter.email)
+        holder = self.find(letter.email)
         if letter.purpose == CHANGE and holder:
             return ALREADY, holder
         if letter.purpose == VERIFY and holder and holder.verified:
@@ -413,12 +417,15 @@ class World:
         return (self.policy.reset_token_life if purpose == RESET
                 else self.policy.verify_token_life)
 
+    def live_links(self) -> List[Link]:
+        """Return the links that work at this moment."""
+        return [each for each in self.links if 0 < each.expires - self.now
+                <= 2 * self._life(each.purpose)]
+
     def _link(self, token: str, purposes: Tuple[str, ...]) -> Link:
-        """Return the link of a token that works."""
-        for each in self.links:
-            left = each.expires - self.now
-            if each.token == token and each.purpose in purposes \
-                    and 0 < left <= 2 * self._life(each.purpose):
+        """Return the link of a token that works for one of the purposes."""
+        for each in self.live_links():
+            if each.token == token and each.purpose in purposes:
                 return each
         raise Refused(403)
 
