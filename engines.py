@@ -134,8 +134,11 @@ class SqliteFile:
         """Copy the file as it is at this moment, whoever writes meanwhile.
 
         Whole or not at all, and for its owner only. What was there before is
-        replaced.
+        replaced; but never the file itself, which servers write to meanwhile.
         """
+        if _identity(path) == _identity(self._path):
+            raise InvalidInput("the copy would replace the database itself: "
+                               "name another file")
         partial = path + ".partial"
         with suppress(FileNotFoundError):
             os.remove(partial)
