@@ -57,6 +57,7 @@ class SqliteFile:
                           "check_same_thread": False})
         event.listen(self.engine, "connect", _tune)
         event.listen(self.engine, "begin", _begin_immediate)
+        event.listen(self.engine, "handle_error", _open_anew)
         self._path = str(self.engine.url.database)
         self._lock = threading.Lock()
         self._file: Optional[Tuple[int, int]] = None
@@ -339,6 +340,19 @@ def _begin_immediate(connection: Any) -> None:
     """
     if connection.get_execution_options().get("writes"):
         connection.execute(text("BEGIN IMMEDIATE"))
+
+
+def _open_anew(context: Any) -> None:
+    """Use no connection again that was opened before a fault of the file.
+
+    One that found the file read-only, say, never asks again whether it is:
+    it would refuse to write for as long as the process lives. A lock is no
+    fault, and neither is a constraint.
+    """
+    error = context.original_exception
+    if type(error) in (sqlite3.DatabaseError, sqlite3.OperationalError) \
+            and "locked" not in str(error):
+        context.is_disconnect = True
 
 
 def _altering_engine(url: str) -> Any:
