@@ -246,6 +246,7 @@ class Lookup:
         # the pool takes as long as the file. A server does not.
         self._keeps = engine.dialect.name == "sqlite"
         self._kept: List[Any] = []
+        event.listen(engine, "handle_error", self._open_anew)
 
     def first(self, value: str) -> Any:
         """Return the first row, None if there is none.
@@ -254,6 +255,7 @@ class Lookup:
         which replaces a connection that broke, and says what it is. Raises
         ConnectionError if there is no connection at all.
         """
+        kept = self._kept
         connection = self._connection()
         try:
             cursor = connection.cursor()
@@ -263,7 +265,7 @@ class Lookup:
         except self._fault:
             self._drop(connection)
         else:
-            self._give_back(connection)
+            self._give_back(connection, kept)
             return found
         with self._engine.connect() as another:
             return another.execute(
@@ -271,8 +273,14 @@ class Lookup:
 
     def close(self) -> None:
         """Close what is kept; the next look-up opens it anew."""
-        while self._kept:
-            self._kept.pop().close()
+        kept, self._kept = self._kept, []
+        while kept:
+            kept.pop().close()
+
+    def _open_anew(self, context: Any) -> None:
+        """Keep no connection from before a fault."""
+        if context.is_disconnect:
+            self.close()
 
     def _connection(self) -> Any:
         """Return a connection that nobody else uses."""
@@ -288,10 +296,13 @@ class Lookup:
             connection.detach()
         return connection
 
-    def _give_back(self, connection: Any) -> None:
-        """Have a connection for the next look-up, the sooner the better."""
-        if self._keeps:
-            self._kept.append(connection)
+    def _give_back(self, connection: Any, kept: List[Any]) -> None:
+        """Have a connection for the next look-up, the sooner the better.
+
+        Unless all that were kept since it was taken have been closed.
+        """
+        if self._keeps and kept is self._kept:
+            kept.append(connection)
         else:
             connection.close()
 
@@ -343,16 +354,17 @@ def _begin_immediate(connection: Any) -> None:
 
 
 def _open_anew(context: Any) -> None:
-    """Use no connection again that was opened before a fault of the file.
+    """Keep no connection from before a fault of the file.
 
-    One that found the file read-only, say, never asks again whether it is:
-    it would refuse to write for as long as the process lives. A lock is no
-    fault, and neither is a constraint.
+    SQLite asks whether a file is read-only when it opens it, and shares the
+    answer between all connections of a process: as long as one is left, none
+    would write. A lock is no fault, and neither is a constraint.
     """
     error = context.original_exception
     if type(error) in (sqlite3.DatabaseError, sqlite3.OperationalError) \
             and "locked" not in str(error):
-        context.is_disconnect = True
+        context.is_disconnect = True  # those in use end with their use
+        context.engine.pool.dispose()
 
 
 def _altering_engine(url: str) -> Any:

@@ -246,7 +246,8 @@ class TestLocked:
         """Lock the database for ten seconds, or for half of one."""
         return go_through(
             Workers(folder, flaw), [partial(lock_held, file_in(folder))],
-            CROWD, times=size(1, 2), patience=BUSY_SECONDS + size(2, 1) / 2, reading=1)
+            CROWD, times=size(1, 2), reading=1,
+            patience=BUSY_SECONDS + size(2, 1) / 2)
 
     def test_locked(self, tmp_path: Path, figure: Figure) -> None:
         """Writers wait for the lock, and not for long."""
@@ -469,8 +470,8 @@ class TestStart:
                                        DATABASE_URL=url)] * TOGETHER)
         visitors = [Visitors(each) for each in servers]
         try:
-            heard: List[Heard] = sum(all_at_once([
-                partial(each.come, CROWD) for each in visitors]), [])
+            heard: List[Heard] = sum((
+                each.come(CROWD) for each in visitors), [])
             complaints = unserved(heard)
             for each in visitors:
                 each.heard = heard

@@ -66,9 +66,10 @@ class Visitors:
 
     def settle(self) -> None:
         """Have a session to look at from now on."""
-        form = {"email": self._name(), "password": PASSWORD}
-        assert self._server.ask("POST", "/users", **form).status == 200
-        answer = self._server.ask("POST", "/sessions", **form)
+        email = self._name()
+        assert self.register(email).well
+        answer = self._server.ask("POST", "/sessions", email=email,
+                                  password=PASSWORD)
         self._cookie = answer.headers["Set-Cookie"].partition(";")[0]
         self._expected = 200
 
