@@ -137,6 +137,17 @@ class TestLogin:
             headers={"Cookie": "session_id=" + STRANGE_TOKEN})
         assert session_cookie(answer) != STRANGE_TOKEN
 
+    def test_ends_the_session_of_before(
+            self, registered: Visitor, tool: FlaskClient) -> None:
+        """It would live on where nobody but a thief uses it (ASVS 7.2.4)."""
+        old = session_cookie(registered.logs_in())
+        assert registered.logs_in(password="wrong").status_code == 401
+        assert registered.sees_profile().status_code == 200
+        registered.logs_in()
+        answer = tool.get("/profile", headers={"Cookie": "session_id=" + old})
+        assert_error(answer, 403, "not signed in")
+        assert registered.sees_profile().status_code == 200
+
     def test_notes_the_browser(self, registered: Visitor, auth: Auth,
                                monkeypatch: pytest.MonkeyPatch) -> None:
         """Its name and address, for the owner to recognise it by."""
