@@ -83,13 +83,13 @@ class Reply(NamedTuple):
     def answer(self) -> Tuple[int, int]:
         """The status, and for how long to wait."""
         wait = [int(value) for name, value in self.headers
-                if name == "Retry-After"]
+                if name.lower() == "retry-after"]
         return self.status, sum(wait)
 
     def cookie(self, name: str) -> Optional[str]:
         """Return what a cookie was set to, None if it was not."""
         for header, value in self.headers:
-            if header == "Set-Cookie" and value.startswith(name + "="):
+            if header.lower() == "set-cookie" and value.startswith(name + "="):
                 return value.partition("=")[2].partition(";")[0]
         return None
 
@@ -144,7 +144,7 @@ class Inside:
         body, heads = urlencode(form).encode(), []
 
         def start(status: str, headers: List[Tuple[str, str]],
-                  *_: Any) -> None:
+                  *_: Any) -> Any:
             """Take the head of the answer."""
             heads.append((int(status[:3]), headers))
         said = b"".join(self._application.wsgi_app({
@@ -471,11 +471,17 @@ class TimedLife(Life):
             self.compare(reply, self.world.verify, hand, token)
 
     @rule(browser=members, password=beliefs,
-          email=some.sampled_from(EMAILS + EMAILS[2:] * 3), reads=some.booleans())
-    def moves(self, browser: int, password: str, email: str,
+          email=some.sampled_from(EMAILS + EMAILS[2:] * 3),
+          asks=some.booleans(), reads=some.booleans())
+    def moves(self, browser: int, password: str, email: str, asks: bool,
               reads: bool) -> None:
-        """Want another address, that of somebody else perhaps."""
+        """Want another address, that of somebody else perhaps.
+
+        And a reset, mailed to the one of before, at the same time.
+        """
         browser = self.member(browser)
+        if asks:
+            self.forgets_password(browser, EMAILS[browser])
         password = self.known(password, browser=browser)
         reply, hand = self.asks(browser, "PUT", "/email", password=password,
                                 email=email)
@@ -507,9 +513,10 @@ def explore(life: Callable[[Any], Life], bench: Any, runs: int, steps: int,
     def begin() -> Life:
         """Start a life."""
         return life(bench)
+    start: Any = hypothesis.seed(seed)(begin)
     phases = [hypothesis.Phase.generate]
     run_state_machine_as_test(
-        hypothesis.seed(seed)(begin), settings=hypothesis.settings(
+        start, settings=hypothesis.settings(
             max_examples=runs, stateful_step_count=steps, deadline=None,
             database=None, phases=phases + [hypothesis.Phase.shrink] * shrinks,
             suppress_health_check=list(hypothesis.HealthCheck)))

@@ -453,7 +453,7 @@ class World:
             return 0
         if failures >= policy.login_most_failures:
             return MONTH
-        return min(2 ** (failures - policy.login_free_failures),
+        return min(1 << failures - policy.login_free_failures,
                    policy.login_longest_wait)
 
     def _refusal(self, key: Key, count: Count) -> int:

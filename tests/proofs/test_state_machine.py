@@ -36,11 +36,12 @@ WHOLE = KIND == "sqlite" and find_spec("granian") is not None
 LIVES = size(200, 2000) if WHOLE else size(10, 200)
 STEPS = size(50, 100)
 # What the server is told of the model's limits.
-POLICY = dict(SESSION_IDLE="1d", SESSIONS_PER_USER="3", MAIL_IN_SERVER="0")
+POLICY: Dict[str, Any] = dict(
+    SESSION_IDLE="1d", SESSIONS_PER_USER="3", MAIL_IN_SERVER="0")
 # So many lives are one job, of which each core has one.
 JOB = 50
 # Within so many lives each mistake is found.
-SOON = 60
+SOON = 40
 
 
 @pytest.fixture(autouse=True)
