@@ -14,14 +14,13 @@ import time
 from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPException
-from pathlib import Path
 from typing import (
     Any, Callable, ContextManager, Dict, Iterator, List, NamedTuple, Optional,
     Sequence)
 
 from tests.helpers import (
     PASSWORD, STRANGE_TOKEN, Answer, Server, all_at_once)
-from tests.machine import wait_until
+from tests.machine import children, wait_until
 
 # How long it takes to be told that it cannot be done: more than any answer
 # takes on a machine with other work, and less than anybody waits.
@@ -186,9 +185,7 @@ def unserved(heard: Sequence[Heard]) -> List[str]:
 
 def workers_of(server: Server) -> List[int]:
     """Return the process ids of the workers of a server."""
-    tasks = Path("/proc/{}/task".format(server.process.pid))
-    return sorted(int(each) for task in tasks.glob("*/children")
-                  for each in task.read_text().split())
+    return children(server.process.pid)
 
 
 class Trial:
