@@ -339,7 +339,8 @@ class Administration:
         """Copy a SQLite file as it is at this moment, while it is in use.
 
         Whole or not at all; what was at that path before is replaced. Raises
-        InvalidInput for PostgreSQL, which has its own tools.
+        InvalidInput for PostgreSQL, which has its own tools, and for a path
+        that is the database itself.
         """
         self._db.back_up(path)
 

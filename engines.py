@@ -57,6 +57,7 @@ class SqliteFile:
                           "check_same_thread": False})
         event.listen(self.engine, "connect", _tune)
         event.listen(self.engine, "begin", _begin_immediate)
+        event.listen(self.engine, "handle_error", _open_anew)
         self._path = str(self.engine.url.database)
         self._lock = threading.Lock()
         self._file: Optional[Tuple[int, int]] = None
@@ -134,8 +135,11 @@ class SqliteFile:
         """Copy the file as it is at this moment, whoever writes meanwhile.
 
         Whole or not at all, and for its owner only. What was there before is
-        replaced.
+        replaced; but never the file itself, which servers write to meanwhile.
         """
+        if _identity(path) == _identity(self._path):
+            raise InvalidInput("the copy would replace the database itself: "
+                               "name another file")
         partial = path + ".partial"
         with suppress(FileNotFoundError):
             os.remove(partial)
@@ -245,6 +249,7 @@ class Lookup:
         # the pool takes as long as the file. A server does not.
         self._keeps = engine.dialect.name == "sqlite"
         self._kept: List[Any] = []
+        event.listen(engine, "handle_error", self._open_anew)
 
     def first(self, value: str) -> Any:
         """Return the first row, None if there is none.
@@ -253,6 +258,7 @@ class Lookup:
         which replaces a connection that broke, and says what it is. Raises
         ConnectionError if there is no connection at all.
         """
+        kept = self._kept
         connection = self._connection()
         try:
             cursor = connection.cursor()
@@ -262,7 +268,7 @@ class Lookup:
         except self._fault:
             self._drop(connection)
         else:
-            self._give_back(connection)
+            self._give_back(connection, kept)
             return found
         with self._engine.connect() as another:
             return another.execute(
@@ -270,8 +276,14 @@ class Lookup:
 
     def close(self) -> None:
         """Close what is kept; the next look-up opens it anew."""
-        while self._kept:
-            self._kept.pop().close()
+        kept, self._kept = self._kept, []
+        while kept:
+            kept.pop().close()
+
+    def _open_anew(self, context: Any) -> None:
+        """Keep no connection from before a fault."""
+        if context.is_disconnect:
+            self.close()
 
     def _connection(self) -> Any:
         """Return a connection that nobody else uses."""
@@ -287,10 +299,13 @@ class Lookup:
             connection.detach()
         return connection
 
-    def _give_back(self, connection: Any) -> None:
-        """Have a connection for the next look-up, the sooner the better."""
-        if self._keeps:
-            self._kept.append(connection)
+    def _give_back(self, connection: Any, kept: List[Any]) -> None:
+        """Have a connection for the next look-up, the sooner the better.
+
+        Unless all that were kept since it was taken have been closed.
+        """
+        if self._keeps and kept is self._kept:
+            kept.append(connection)
         else:
             connection.close()
 
@@ -339,6 +354,20 @@ def _begin_immediate(connection: Any) -> None:
     """
     if connection.get_execution_options().get("writes"):
         connection.execute(text("BEGIN IMMEDIATE"))
+
+
+def _open_anew(context: Any) -> None:
+    """Keep no connection from before a fault of the file.
+
+    SQLite asks whether a file is read-only when it opens it, and shares the
+    answer between all connections of a process: as long as one is left, none
+    would write. A lock is no fault, and neither is a constraint.
+    """
+    error = context.original_exception
+    if type(error) in (sqlite3.DatabaseError, sqlite3.OperationalError) \
+            and "locked" not in str(error):
+        context.is_disconnect = True  # those in use end with their use
+        context.engine.pool.dispose()
 
 
 def _altering_engine(url: str) -> Any:

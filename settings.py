@@ -24,8 +24,11 @@ DEFAULT_DATABASE = "sqlite:///{}".format(
 LOGO_TYPES = {".svg": "image/svg+xml", ".png": "image/png",
               ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
               ".webp": "image/webp"}
-# What stands in for a secret wherever settings are shown.
+# What stands in for a secret wherever settings are shown; and what is one in
+# a URL, where PostgreSQL takes a password among the parameters, too.
 MASK = "***"
+SECRET_PART = re.compile(
+    r"(://[^:/]*:).*(?=@)|([?&][a-z_]*password=)[^&]*", re.I)
 
 
 class BadSettings(ValueError):
@@ -624,6 +627,5 @@ def _shown(name: str, value: Any, secret: bool) -> str:
     if not secret or not value:
         return str(value)
     if name.endswith("_URL"):
-        value = re.sub(r"(://[^:/]*:).*@", r"\1{}@".format(MASK), value)
-        return re.sub(r"(password=)[^&]*", r"\1" + MASK, value)
+        return SECRET_PART.sub(r"\1\2" + MASK, value)
     return MASK

@@ -296,6 +296,17 @@ class TestClients:
             site.proxy.connect(name="evil.com")
         assert not isinstance(refused.value, ssl.SSLCertVerificationError)
 
+    @pytest.mark.parametrize("ciphers, good", [
+        ("ECDHE+AESGCM", True), ("ECDHE+CHACHA20", True), ("kRSA", False),
+        ("ECDHE+AES:-AESGCM:-AESCCM", False)])
+    def test_only_strong_ciphers(self, site: Site, ciphers: str,
+                                 good: bool) -> None:
+        """Those that keep secrets for ever, and whole (ASVS 12.1.2)."""
+        with ExitStack() as ending:
+            if not good:
+                ending.enter_context(pytest.raises(ssl.SSLError))
+            site.proxy.connect(ciphers=ciphers).close()
+
     def test_plain_http_is_sent_to_tls(self, site: Site) -> None:
         """Before anything else is said."""
         with socket.create_connection(

@@ -595,8 +595,10 @@ class TestShown:
          "smtp://mail.example.com:587"),
         ("database_url", "postgresql://user:hush-hush@db:5432/x",
          "postgresql://user:***@db:5432/x"),
-        ("database_url", "postgresql://db/x?user=u&password=hush-hush",
-         "postgresql://db/x?user=u&password=***"),
+        ("database_url", "postgresql://db/x?user=me&password=hush&sslmode=a",
+         "postgresql://db/x?user=me&password=***&sslmode=a"),
+        ("database_url", "postgresql://me:hush@db/x?sslpassword=hush",
+         "postgresql://me:***@db/x?sslpassword=***"),
         ("database_url", "sqlite:////tmp/a.db", "sqlite:////tmp/a.db")])
     def test_without_secrets(self, name: str, value: Any, shown: str) -> None:
         """Only the password of a URL is one: the rest helps to find faults."""
