@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.exc import NoResultFound
 
 from db import DB
 from errors import EmailTaken, Unavailable
@@ -164,6 +165,17 @@ class TestFindUserBy:
         first = db.add_user(EMAIL, HASH)
         db.add_user("eve@me.com", HASH)
         assert db.find_user_by(hashed_password=HASH).id == first.id
+
+    @pytest.mark.parametrize("value", [
+        "' OR '1'='1", "x'; DROP TABLE users; --", "%", "_ob@me.com",
+        "\\' OR 1=1 --", "bob@me.com' --"])
+    def test_value_is_no_sql(self, db: DB, value: str) -> None:
+        """It is handed over beside the statement (ASVS 1.2.4)."""
+        db.add_user(EMAIL, HASH)
+        for name in ("email", "session_id", "hashed_password"):
+            with pytest.raises(NoResultFound):
+                db.find_user_by(**{name: value})
+        assert db.find_user_by(email=EMAIL).id == 1
 
     def test_is_a_value(self, db: DB) -> None:
         """Changing it, also in a transaction, changes no database."""
