@@ -118,6 +118,7 @@ def silent_port() -> Iterator[int]:
 
 # -- app.py, refusing to start
 
+@pytest.mark.one_database
 class TestRefusal:
     """`python3 app.py` where it must not serve."""
 
