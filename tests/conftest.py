@@ -37,9 +37,15 @@ hypothesis.settings.load_profile("steady")
 setattr(Rule, "_compile_builder", lambda *_: lambda *_: None)
 
 
+# What is imported and collected stays until the end; nobody has to search for
+# garbage in it, now or later.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Have nobody search for garbage in what stays until the end."""
+    """Search for garbage in what comes from now on."""
     gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
