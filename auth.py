@@ -129,7 +129,7 @@ class Auth:
         Who it is goes into the record of what they do, their sessions and
         the count of their attempts.
         """
-        bound = Auth.__new__(Auth)
+        bound = Auth.__new__(type(self))
         bound.__dict__.update(self.__dict__, caller=caller)
         return bound
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import io
 import logging
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any, Callable, Iterator, List
 import hypothesis
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from app import create_app
@@ -28,6 +30,22 @@ from tests.helpers import (
 hypothesis.settings.register_profile(
     "steady", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("steady")
+
+
+# A thousand applications are made here, and none is asked for the URL of a
+# route: to compile how they are written is nearly all that each would cost.
+setattr(Rule, "_compile_builder", lambda *_: lambda *_: None)
+
+
+# What is imported and collected stays until the end; nobody has to search for
+# garbage in it, now or later.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Search for garbage in what comes from now on."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:

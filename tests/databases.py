@@ -28,7 +28,7 @@ from typing import (
 import pytest
 
 from db import DB
-from tests.machine import free_port, wait_until
+from tests.machine import children, free_port, wait_until
 from user import Base
 
 KIND = os.environ.get("TEST_DATABASE", "sqlite")
@@ -258,6 +258,11 @@ class Postgres:
         if self._process is not None and self._process.poll() is None:
             self.stop("immediate")
         shutil.rmtree(str(self.folder), ignore_errors=True)
+
+    def processes(self) -> List[int]:
+        """Return the process ids of it and of all that it started."""
+        assert self._process is not None
+        return [self._process.pid] + children(self._process.pid)
 
     def answers(self) -> bool:
         """Tell whether it takes connections."""

@@ -41,6 +41,7 @@ WARNINGS = "error,ignore:unclosed:ResourceWarning"
 PATIENCE = 20
 
 
+@pytest.mark.one_database
 class TestEnding:
     """The word that a process is to end."""
 
@@ -99,6 +100,7 @@ class TestEnding:
         assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
+@pytest.mark.one_database
 class TestInFlight:
     """What is being answered."""
 
@@ -175,10 +177,9 @@ def lets_nobody_in(server: Server) -> bool:
 
 @pytest.fixture
 def server(request: Any, tmp_path: Path) -> Iterator[Server]:
-    """A server with one user, and with hashes as costly as in production."""
+    """A server with hashes as costly as in production."""
     started = request.param(
         tmp_path, BCRYPT_COST="12", PYTHONWARNINGS=WARNINGS)
-    started.ask("POST", "/users", email=EMAIL, password=PASSWORD)
     yield started
     started.kill()
     assert "Traceback" not in started.log()
@@ -192,6 +193,7 @@ class TestRequestInFlight:
     def test_is_answered_when_nobody_is_let_in_any_more(
             self, server: Server) -> None:
         """The password is hashed after the word came, and it is 200."""
+        server.ask("POST", "/users", email=EMAIL, password=PASSWORD)
         visit = Visit(server)
         server.tell(signal.SIGTERM)
         wait_until(partial(lets_nobody_in, server))
@@ -200,6 +202,7 @@ class TestRequestInFlight:
         assert answer.endswith(b'"message":"logged in"}\n')
         assert server.ends() == 0
 
+    @pytest.mark.one_database
     @every_server
     @pytest.mark.parametrize("number", SIGNALS)
     def test_idle_server_ends_at_once(
@@ -224,6 +227,7 @@ def end_while_starting(kind: Type[Server], folder: Path) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("kind", SERVERS[1:])
 def test_worker_that_just_starts_hears_the_word(
         tmp_path_factory: pytest.TempPathFactory,

@@ -1,35 +1,28 @@
 #!/usr/bin/env python3
-"""What was acknowledged stays, and a store that fails is waited out.
+"""What was acknowledged stays, although the server is killed in mid-work.
 
-The server is killed with SIGKILL in mid-work, and its database locked, full,
-missing or spoiled: none of it loses an answer that was given, and none needs
-a restart once the cause is gone.
+What its database may suffer is in tests/proofs/test_faults_of_disk.py.
 """
 from __future__ import annotations
 
 import json
-import resource
-import sqlite3
 import statistics
 import time
-from contextlib import closing, contextmanager
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 import pytest
 
 from tests.databases import rows, sqlite_only, url_in
 from tests.helpers import (
-    EMAIL, PASSWORD, Answer, Server, Visitor, all_at_once)
+    EMAIL, PASSWORD, Answer, Server, all_at_once)
 
 NEW_PASSWORD = "t4rt1fl3tt3"
 ROUNDS, CLIENTS = 20, 4
 # What nobody notices: from `python3 app.py` to the first answer.
 RESTART_SECONDS = 2
-# The store waits five seconds for a lock; the rest is everything else.
-BUSY_SECONDS, SLACK = 5, 1
 
 
 def sign_in(server: Server, email: str = EMAIL,
@@ -60,15 +53,6 @@ def reset(server: Server, token: str) -> Answer:
     """Ask for the new password with a reset token."""
     return server.ask("PUT", "/reset_password", email=EMAIL,
                       reset_token=token, new_password=NEW_PASSWORD)
-
-
-def assert_unavailable(status: int, headers: Any, body: bytes) -> None:
-    """Assert the one answer of a service whose store cannot serve."""
-    assert status == 503
-    assert headers["Content-Type"] == "application/json"
-    assert headers["Retry-After"] == "1"
-    assert json.loads(body.decode()) == {
-        "message": "the service is busy, try again in a moment"}
 
 
 def query(folder: Path, sql: str) -> List[Tuple[Any, ...]]:
@@ -262,186 +246,3 @@ class TestKilledAfterAnAnswer:
                           password=PASSWORD).status == 204
         server.kill()
         assert sign_in(start_server()).status == 401
-
-
-def connect(folder: Path) -> sqlite3.Connection:
-    """Open a folder's database as another process of the machine does."""
-    return sqlite3.connect(str(folder / "server.db"), isolation_level=None,
-                           check_same_thread=False)
-
-
-@contextmanager
-def lock_held(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Hold the write lock of a folder's database, as a backup tool might.
-
-    Lends the connection that holds it.
-    """
-    with closing(connect(folder)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        yield other
-
-
-def let_go_soon(other: sqlite3.Connection) -> None:
-    """Release a lock when those who want it have been waiting a while."""
-    time.sleep(0.5)
-    other.rollback()
-
-
-@sqlite_only
-class TestLockedDatabase:
-    """Another process does not let go of the database."""
-
-    def test_write_is_turned_away_in_time(
-            self, server: Server, tmp_path: Path) -> None:
-        """After the wait for the lock, not at once and not much later."""
-        register(server)
-        with lock_held(tmp_path):
-            started = time.monotonic()
-            answer = register(server, "another@me.com")
-            waited = time.monotonic() - started
-        assert_unavailable(answer.status, answer.headers, answer.body)
-        assert BUSY_SECONDS - SLACK < waited < BUSY_SECONDS + SLACK
-
-    def test_first_write_after_release_succeeds(
-            self, server: Server, tmp_path: Path) -> None:
-        """The failure left nothing behind, not even the address."""
-        register(server)
-        with lock_held(tmp_path):
-            assert register(server, "another@me.com").status == 503
-        assert register(server, "another@me.com").status == 200
-
-    def test_profile_is_read_meanwhile(
-            self, server: Server, tmp_path: Path) -> None:
-        """Reading waits for no writer."""
-        session = signed_in(server)
-        with lock_held(tmp_path):
-            started = time.monotonic()
-            answer = server.ask("GET", "/profile", session)
-            waited = time.monotonic() - started
-        assert answer.status == 200
-        assert waited < SLACK
-
-    def test_write_waits_for_a_short_lock(
-            self, server: Server, tmp_path: Path) -> None:
-        """Nobody is turned away for what is over in a moment."""
-        register(server)
-        with lock_held(tmp_path) as other:
-            answer, _ = all_at_once([
-                partial(register, server, "another@me.com"),
-                partial(let_go_soon, other)])
-        assert answer.status == 200
-
-    def test_first_write_of_all_waits_for_a_short_lock(
-            self, server: Server, tmp_path: Path) -> None:
-        """SQLite itself does not wait to switch to a write-ahead log."""
-        with closing(connect(tmp_path)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            answer, _ = all_at_once([
-                partial(register, server), partial(let_go_soon, other)])
-        assert answer.status == 200
-
-
-@sqlite_only
-class TestMissingDatabase:
-    """There is no database, and no place to make one."""
-
-    @pytest.fixture
-    def homeless(self, tmp_path: Path) -> Iterator[Server]:
-        """A server whose database belongs in a folder that is not there."""
-        server = Server(tmp_path, DATABASE_URL="sqlite:///{}".format(
-            tmp_path / "later" / "server.db"))
-        yield server
-        server.stop()
-        assert "Traceback" not in server.log()
-
-    def test_nothing_is_promised(self, homeless: Server) -> None:
-        """Come back in a moment, says the answer."""
-        answer = register(homeless)
-        assert_unavailable(answer.status, answer.headers, answer.body)
-
-    def test_what_needs_no_database_is_served(
-            self, homeless: Server) -> None:
-        """The greeting looks nothing up."""
-        assert homeless.ask("GET", "/").status == 200
-
-    def test_recovers_without_a_restart(
-            self, homeless: Server, tmp_path: Path) -> None:
-        """As soon as the folder is there."""
-        register(homeless)
-        (tmp_path / "later").mkdir()
-        assert register(homeless).status == 200
-        assert sign_in(homeless).status == 200
-
-
-@sqlite_only
-class TestSpoiledDatabase:
-    """The file is there, but it is no database."""
-
-    @pytest.fixture
-    def spoiled(self, tmp_path: Path) -> Path:
-        """The file, written by something else entirely."""
-        path = tmp_path / "server.db"
-        path.write_bytes(b"This is not a database. " * 1000)
-        return path
-
-    def test_nothing_is_promised(self, spoiled: Path, server: Server) -> None:
-        """And the file is not touched."""
-        before = spoiled.read_bytes()
-        answer = register(server)
-        assert_unavailable(answer.status, answer.headers, answer.body)
-        assert spoiled.read_bytes() == before
-
-    def test_recovers_without_a_restart(
-            self, spoiled: Path, server: Server) -> None:
-        """As soon as the file is out of the way."""
-        register(server)
-        spoiled.unlink()
-        assert register(server).status == 200
-
-
-@contextmanager
-def no_space_after(path: Path) -> Iterator[None]:
-    """Let no file of this process grow beyond what this one holds now.
-
-    It stands in for a full disk: the system refuses to write on.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@sqlite_only
-class TestNoSpace:
-    """The disk takes no more; the service runs inside this process."""
-
-    @pytest.fixture
-    def journal(self, visitor: Visitor, tmp_path: Path) -> Path:
-        """The file that the next write goes to; there is one account."""
-        visitor.registers()
-        return tmp_path / "test.db-wal"
-
-    def test_nothing_is_promised(
-            self, visitor: Visitor, journal: Path) -> None:
-        """Come back in a moment, says the answer."""
-        with no_space_after(journal):
-            answer = visitor.registers("another@me.com")
-        assert_unavailable(
-            answer.status_code, answer.headers, answer.get_data())
-
-    def test_what_is_stored_can_be_read(
-            self, visitor: Visitor, journal: Path) -> None:
-        """Who is signed in stays so."""
-        visitor.logs_in()
-        with no_space_after(journal):
-            assert visitor.sees_profile().status_code == 200
-
-    def test_recovers_without_a_restart(
-            self, visitor: Visitor, journal: Path) -> None:
-        """As soon as there is space, and with nothing half done."""
-        with no_space_after(journal):
-            visitor.registers("another@me.com")
-        assert visitor.registers("another@me.com").status_code == 200
-        assert visitor.logs_in("another@me.com").status_code == 200

@@ -29,6 +29,7 @@ from tests.smtp_server import SmtpServer
 from tests.test_going_live import DEVICE, SESSION, Live
 from tests.test_going_live import HOST as OTHER_HOST
 
+pytestmark = pytest.mark.one_database
 URL = "https://" + HOST
 SQUATTED = "ceo@me.com"
 NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
