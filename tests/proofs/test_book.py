@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.conftest import COLLECTED
 from tests.proofs.__main__ import Promise
 
 pytestmark = pytest.mark.once
@@ -29,7 +30,7 @@ def test_every_promise_was_seen_to_fail(request: pytest.FixtureRequest
                                         ) -> None:
     """By a test of the same class that is marked `broken`."""
     promised, broken = set(), set()
-    for item in request.session.items:
+    for item in request.config.stash[COLLECTED]:
         if item.get_closest_marker("promise"):
             promised.add(item.nodeid.rpartition("::")[0])
             if item.get_closest_marker("broken"):
