@@ -265,7 +265,9 @@ class TestComplaints:
             ask("look", NO, session="s"), ask("sign in", NO, password="one"),
             ask("ask", given="u"), ask("reset", token="u", new="three"),
             ask("look", NO, session="t"), ask("reset", NO, token="u"),
-            ask("sign in", password="three", given="v"),
+            ask("sign in", password="three", given="w"),
+            ask("sign in", password="three", session="w", given="v"),
+            ask("look", NO, session="w"),
             ask("delete", session="v", password="three"),
             ask("sign in", NO, password="three"))) == []
 
@@ -293,12 +295,16 @@ class TestComplaints:
         [("sign in", YES, {"password": "one", "given": "s"}),
          ("delete", YES, {"session": "s", "password": "one"}),
          ("sign in", YES, {"password": "one"})],
+        [("sign in", YES, {"password": "one", "given": "s"}),
+         ("sign in", YES, {"password": "one", "session": "s", "given": "t"}),
+         ("look", YES, {"session": "s"})],
         [("change", YES, {"session": "none", "password": "one"})]],
         ids=["account-lost", "registered-twice", "wrong-password",
              "session-from-nowhere", "session-outlives-sign-out",
              "session-lost", "token-works-twice", "token-outlives-the-next",
              "old-password-opens", "session-outlives-change",
-             "account-outlives-deletion", "change-without-session"])
+             "account-outlives-deletion", "session-outlives-the-next",
+             "change-without-session"])
     def test_complains_of_what_is_wrong(
             self, calls: List[Tuple[str, str, Dict[str, str]]]) -> None:
         """Of the last call, and of nothing before it."""
