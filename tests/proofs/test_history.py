@@ -162,8 +162,9 @@ def recorded(folder: Path, calls: int, flaw: Optional[Flaw] = None,
     server = Workers(folder, flaw=flaw, SESSIONS_PER_USER="1000",
                      MAIL_IN_SERVER="0")
     crowd = Crowd(server)
-    lives = [partial(crowd.live, client, calls // CLIENTS)
-             for client in range(CLIENTS)]
+    lives: List[Callable[[], Any]] = [
+        partial(crowd.live, client, calls // CLIENTS)
+        for client in range(CLIENTS)]
     try:
         if killed is None:
             all_at_once(lives)
@@ -251,7 +252,7 @@ class TestComplaints:
             ended=each.ended if each.said == UNKNOWN else number + 0.5)
             for number, each in enumerate((first,) + calls)]
 
-    def asked(self, verb: str, said: str = YES, **more: str) -> Call:
+    def asked(self, verb: str, said: str = YES, **more: Any) -> Call:
         """Return a call."""
         return Call(self.BOB, verb, said=said, **more)
 
