@@ -26,7 +26,7 @@ from auth import Auth
 from models import Visit
 from tests.helpers import Server, all_at_once, needs_granian
 from tests.proofs.history import NO, UNKNOWN, YES, Call, complaints
-from tests.proofs.servers import Flaw, Workers
+from tests.proofs.servers import Flaw, Workers, workers_of
 from tests.proofs.size import size
 
 CLIENTS, CALLS = 8, size(320, 5000)
@@ -127,13 +127,6 @@ def form_of(call: Call) -> Dict[str, str]:
                            new_password=call.new),
             "delete": dict(password=call.password)}.get(call.verb, dict(
                 email=call.account, password=call.password))
-
-
-def workers_of(server: Server) -> List[int]:
-    """Return the processes that a server has started."""
-    pid = server.process.pid
-    return [int(each) for each in Path("/proc/{0}/task/{0}/children".format(
-        pid)).read_text().split()]
 
 
 @contextmanager
