@@ -14,8 +14,9 @@ TOOL_PACKAGES := "uv>=0.13" "pip-audit>=2.10" "cyclonedx-bom>=7.5"
 BENCH = $(BIN)/python -m benchmarks $(if $(SERVER),--server $(SERVER),) $(if $(ONLY),--only $(ONLY),)
 DEPLOYED = $(sort $(filter-out requirements-dev.txt requirements-bench.txt,$(wildcard requirements*.txt)))
 ADVISORIES ?= pypi
+LOCK ?= requirements.lock
 .DEFAULT_GOAL := help
-.PHONY: help run serve doctor test test-quick test-ends lint types coverage proof timing bench bench-peers screenshots e2e docs lock audit sbom clean
+.PHONY: help run serve doctor test test-quick test-ends lint types static coverage proof timing bench bench-peers screenshots e2e docs lock audit sbom clean
 
 help:  ## Print what each target does.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -43,6 +44,9 @@ lint: $(VENV)/dev.done  ## Check the style of every Python file.
 
 types: $(VENV)/dev.done  ## Check the types of every Python file, strictly.
 	@$(BIN)/mypy
+
+static: $(VENV)/dev.done  ## Look for mistakes, wrong types and secrets in every file, without running it.
+	@$(BIN)/python -m tests.static
 
 coverage: $(VENV)/dev.done  ## Run every test and print the branches that none of them took.
 	@$(BIN)/coverage run -m pytest && $(BIN)/coverage report
@@ -75,7 +79,7 @@ lock: $(TOOLS)/tools.done  ## Pin every package that is deployed, with hashes, i
 
 audit: $(TOOLS)/tools.done  ## Ask whether a locked package has a known vulnerability; fails if nobody answers.
 	@$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
-	  --vulnerability-service $(ADVISORIES) --requirement requirements.lock || { \
+	  --vulnerability-service $(ADVISORIES) --requirement $(LOCK) || { \
 	  echo "Not clean: either a vulnerability is named above, or the advisories could not"; \
 	  echo "be asked, and nothing is known. Another source: make audit ADVISORIES=osv"; exit 1; }
 

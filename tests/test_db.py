@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm.exc import NoResultFound
+from sqlalchemy.orm.exc import NoResultFound  # type: ignore[attr-defined]
 
 from db import DB
 from errors import EmailTaken, Unavailable

@@ -88,7 +88,7 @@ def unproven(text: str) -> Iterator[str]:
             if title != "Missed" and not tests and not links:
                 yield "{} is shown by nothing".format(name)
             for file, inside in tests:
-                if inside.lstrip(":") not in tests_in(file):
+                if inside.lstrip(":") not in names_in(file):
                     yield "{}: there is no {}{}".format(name, file, inside)
             for file, anchor in links:
                 if anchor not in anchors_of(file):
@@ -129,7 +129,7 @@ def complaints(text: str) -> List[str]:
 # -- What there is to be referred to
 
 @lru_cache(maxsize=None)
-def tests_in(file: str) -> Set[str]:
+def names_in(file: str) -> Set[str]:
     """Return each test and class of tests of a file, as pytest names them.
 
     Not the file itself: it shows too much to show anything.
@@ -223,7 +223,7 @@ class TestPage:
     @pytest.mark.parametrize("new", [
         "](security.md#stories)", "](safety.md#storms)"])
     def test_missing_paragraph_is_noticed(self, new: str) -> None:
-        """As with a test."""
+        """A decision that was renamed shows nothing any more."""
         found, = self.broken("](security.md#storms)", new)
         assert found == "15.1.3: there is no " + new[2:-1]
 
