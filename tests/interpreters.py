@@ -159,11 +159,15 @@ def postgresql_is_there() -> bool:
 
 
 def suites_of(pythons: Dict[Version, Path]) -> List[Part]:
-    """Return the suite on every Python, and what the newest runs besides."""
+    """Return the suite on every Python, and what the newest runs besides.
+
+    The longest first, so that none is left to end alone.
+    """
     newest = max(pythons)
-    suites = [suite(version, python, measured=version == newest)
-              for version, python in pythons.items()]
-    suites.append(suite(newest, pythons[newest], "once"))
+    suites = [suite(newest, pythons[newest], measured=True),
+              suite(newest, pythons[newest], "once")]
+    suites += [suite(version, python) for version, python in pythons.items()
+               if version != newest]
     if postgresql_is_there() or os.environ.get("CI"):
         suites.insert(0, suite(
             newest, pythons[newest], "not once and not one_database",

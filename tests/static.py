@@ -30,8 +30,9 @@ RANDOM = (
     "tests/cli/test_transfer.py", "tests/credentials/",
     "tests/migrations/seeds/")
 # What stands for a password in the URLs of examples and tests.
-EXAMPLES = {"password", "PASSWORD", "\u2026", "{}", "{}{}{}", "b", "p", "p%2Fw",
-            "canary", "hunter2", "hush", "hush-hush", "hu\\nsh", "secret"}
+EXAMPLES = {"password", "PASSWORD", "\u2026", "{}", "{}{}{}", "b", "p",
+            "p%2Fw", "canary", "hunter2", "hush", "hush-hush", "hu\\nsh",
+            "secret"}
 
 
 def published(root: Path = ROOT) -> Iterator[str]:

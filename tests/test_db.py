@@ -473,6 +473,12 @@ class TestAddUsers:
                 for user, account in db.find_accounts()] == [
             ("b", "old", 7), ("a", "x", 1), ("c", "x", 1)]
 
+    def test_accounts_are_of_their_users(self, db: DB) -> None:
+        """Also beside users who have none."""
+        db.add(User(email="b", hashed_password="old"))
+        db.add_users([self.person("a"), self.person("c")])
+        assert [each.user_id for each in db.find_all(Account)] == [2, 3]
+
     def test_nobody(self, db: DB) -> None:
         """None to save is no statement without rows."""
         db.add_user("b", "old")
@@ -486,7 +492,8 @@ class TestAddUsers:
         """
         db.add_user("b", "old")
         monkeypatch.setattr("db._ids_of", lambda *_: {})
-        with pytest.raises(EmailTaken):
+        with pytest.raises(EmailTaken, match="^User of one of these addresses "
+                                             "already exists$"):
             db.add_users([self.person("a"), self.person("b")])
         assert [user.email for user, _ in db.find_accounts()] == ["b"]
 

@@ -184,7 +184,7 @@ class Deployed(Subject):
         # A form without fields is a chunk to the client's library.
         self.in_front = (411,)
         live = mode == "production"
-        self.server = (LiveWorkers(folder, **GENEROUS) if live
+        self.server = (LiveWorkers(folder, None, **GENEROUS) if live
                        else Workers(folder))
         self.how = {"base_url": self.server.url,
                     "headers": {"Host": HOST} if live else {}}
@@ -217,7 +217,7 @@ def answers_in_html(app: Flask) -> None:
 
 def makes_a_mistake(app: Flask) -> None:
     """Have a route fail, as one that nobody tried with this."""
-    app.view_functions["profile"] = lambda: {}["email"]
+    app.view_functions["profile"] = lambda: dict(message="no")["email"]
 
 
 def answers_a_teapot(app: Flask) -> None:

@@ -97,8 +97,10 @@ def steps_of(call: Call) -> List[Call]:
     """Return what a call does one after the other.
 
     A session is looked up first, and what is done for it may be done when it
-    has just ended.
+    has just ended. Whoever signs in leaves the session of before, if any.
     """
+    if call.verb == "sign in" and call.said != NO:
+        return [call, call._replace(verb="leave")]
     if call.verb in ("change", "delete") and call.said == YES:
         return [call._replace(verb="look"), call]
     return [call]
@@ -118,7 +120,7 @@ def effect(call: Call, state: State) -> Optional[State]:
         return State(call.password)
     if call.verb == "sign in":
         return state._replace(sessions=state.sessions | opened)
-    if call.verb == "sign out":
+    if call.verb in ("sign out", "leave"):
         return state._replace(sessions=state.sessions - {call.session})
     if call.verb == "ask":
         return state._replace(token=call.given or UNKNOWN)
@@ -137,4 +139,4 @@ def may(call: Call, state: State) -> bool:
         return call.token == state.token
     if call.verb == "ask":
         return bool(state.password)
-    return call.password == state.password
+    return call.verb == "leave" or call.password == state.password

@@ -151,7 +151,10 @@ class World:
             del self.devices[device]
 
     def sign_in(self, hand: Hand, email: str, password: str) -> None:
-        """Open a session; a device that is known is counted apart."""
+        """Open a session, and leave the one of before.
+
+        A device that is known is counted apart.
+        """
         person, known = self.find(email), self._knows(hand, email)
         keys: List[Key] = [("device", hand.device)] if known else [
             ("login", hand.network), ("account", email)]
@@ -164,6 +167,9 @@ class World:
         if self._devices_of(person) and not known:
             self._post(NEW_DEVICE, email, person)
         self._remember(hand, person)
+        self.sessions = [each for each in self.sessions
+                         if each.token != hand.session
+                         or each not in self.live_sessions()]
 
     # -- Sessions
 

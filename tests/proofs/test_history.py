@@ -26,7 +26,7 @@ from auth import Auth
 from models import Visit
 from tests.helpers import Server, all_at_once, needs_granian
 from tests.proofs.history import NO, UNKNOWN, YES, Call, complaints
-from tests.proofs.servers import Flaw, Workers
+from tests.proofs.servers import Flaw, Workers, workers_of
 from tests.proofs.size import size
 
 CLIENTS, CALLS = 8, size(320, 5000)
@@ -129,13 +129,6 @@ def form_of(call: Call) -> Dict[str, str]:
                 email=call.account, password=call.password))
 
 
-def workers_of(server: Server) -> List[int]:
-    """Return the processes that a server has started."""
-    pid = server.process.pid
-    return [int(each) for each in Path("/proc/{0}/task/{0}/children".format(
-        pid)).read_text().split()]
-
-
 @contextmanager
 def killing(server: Server, killed: List[int]) -> Iterator[None]:
     """Kill one of the workers again and again, and note which."""
@@ -162,8 +155,9 @@ def recorded(folder: Path, calls: int, flaw: Optional[Flaw] = None,
     server = Workers(folder, flaw=flaw, SESSIONS_PER_USER="1000",
                      MAIL_IN_SERVER="0")
     crowd = Crowd(server)
-    lives = [partial(crowd.live, client, calls // CLIENTS)
-             for client in range(CLIENTS)]
+    lives: List[Callable[[], Any]] = [
+        partial(crowd.live, client, calls // CLIENTS)
+        for client in range(CLIENTS)]
     try:
         if killed is None:
             all_at_once(lives)
@@ -251,7 +245,7 @@ class TestComplaints:
             ended=each.ended if each.said == UNKNOWN else number + 0.5)
             for number, each in enumerate((first,) + calls)]
 
-    def asked(self, verb: str, said: str = YES, **more: str) -> Call:
+    def asked(self, verb: str, said: str = YES, **more: Any) -> Call:
         """Return a call."""
         return Call(self.BOB, verb, said=said, **more)
 
@@ -265,7 +259,9 @@ class TestComplaints:
             ask("look", NO, session="s"), ask("sign in", NO, password="one"),
             ask("ask", given="u"), ask("reset", token="u", new="three"),
             ask("look", NO, session="t"), ask("reset", NO, token="u"),
-            ask("sign in", password="three", given="v"),
+            ask("sign in", password="three", given="w"),
+            ask("sign in", password="three", session="w", given="v"),
+            ask("look", NO, session="w"),
             ask("delete", session="v", password="three"),
             ask("sign in", NO, password="three"))) == []
 
@@ -293,12 +289,16 @@ class TestComplaints:
         [("sign in", YES, {"password": "one", "given": "s"}),
          ("delete", YES, {"session": "s", "password": "one"}),
          ("sign in", YES, {"password": "one"})],
+        [("sign in", YES, {"password": "one", "given": "s"}),
+         ("sign in", YES, {"password": "one", "session": "s", "given": "t"}),
+         ("look", YES, {"session": "s"})],
         [("change", YES, {"session": "none", "password": "one"})]],
         ids=["account-lost", "registered-twice", "wrong-password",
              "session-from-nowhere", "session-outlives-sign-out",
              "session-lost", "token-works-twice", "token-outlives-the-next",
              "old-password-opens", "session-outlives-change",
-             "account-outlives-deletion", "change-without-session"])
+             "account-outlives-deletion", "session-outlives-the-next",
+             "change-without-session"])
     def test_complains_of_what_is_wrong(
             self, calls: List[Tuple[str, str, Dict[str, str]]]) -> None:
         """Of the last call, and of nothing before it."""
