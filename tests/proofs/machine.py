@@ -125,7 +125,7 @@ class Inside:
         self.lives = 0
 
     def begin(self) -> None:
-        """Forget everybody."""
+        """Forget everybody who was there."""
         self.lives += 1
         self.clock.now = Clock().now
         self.mailbox.mails.clear()
@@ -134,7 +134,7 @@ class Inside:
                 self._db.delete(table)
 
     def close(self) -> None:
-        """End it."""
+        """Give back what it holds."""
         self.service.close()
         self._folder.cleanup()
 
@@ -175,7 +175,7 @@ class Outside:
         self.lives = 0
 
     def begin(self) -> None:
-        """Forget everybody."""
+        """Forget everybody who was there."""
         self.lives += 1
         run(self._url, "DELETE FROM users", "DELETE FROM outbox")
 

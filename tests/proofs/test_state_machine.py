@@ -216,7 +216,7 @@ class TestEveryLifeOverASocket:
 
     @pytest.mark.broken("a worker goes on taking a session that has ended")
     def test_finds_what_is_broken(self, tmp_path: Path) -> None:
-        """Soon."""
+        """Soon, whichever worker answers."""
         server = Workers(tmp_path, flaw=remembers_sessions, **POLICY)
         try:
             assert first_difference(
