@@ -46,6 +46,8 @@ POLICY: Dict[str, Any] = dict(
     login_network_limit=Rate(9, 5 * MINUTE),
     mail_network_limit=Rate(9, HOUR), register_network_limit=Rate(9, HOUR))
 EMAILS = ("bob@me.com", "eve@me.com", "joe@me.com")
+# To these one can only move.
+FREE = ("ann@me.com", "ida@me.com")
 PASSWORDS = (STRONG, STRONGER, "raclette et pommes de terre")
 NETWORKS = ("203.0.113.7", "203.0.113.7", "198.51.100.9")
 # How clocks go: on, far ahead, and back by a little or by far too much.
@@ -374,7 +376,7 @@ class Life(RuleBasedStateMachine):
                           reply.body["reset_token"])
 
     @rule(browser=browsers, which=any_of, new=passwords,
-          email=some.sampled_from(("", "", "") + EMAILS),
+          email=some.sampled_from(("",) * 4 + EMAILS),
           asks=some.booleans(), twice=some.booleans())
     def resets_password(self, browser: int, which: int, new: str,
                         email: str, asks: bool, twice: bool) -> None:
@@ -475,7 +477,7 @@ class TimedLife(Life):
             self.compare(reply, self.world.verify, hand, token)
 
     @rule(browser=members, password=beliefs,
-          email=some.sampled_from(EMAILS + EMAILS[2:] * 3),
+          email=some.sampled_from(EMAILS + FREE * 2),
           asks=some.booleans(), reads=some.booleans())
     def moves(self, browser: int, password: str, email: str, asks: bool,
               reads: bool) -> None:
@@ -530,10 +532,13 @@ def explore(life: Callable[[Any], Life], bench: Any, runs: int, steps: int,
 
 def first_difference(life: Callable[[Any], Life], bench: Any,
                      runs: int, steps: int) -> Optional[int]:
-    """Return in which life the service went wrong, None if in none."""
+    """Return in which life the service went wrong, None if in none.
+
+    What goes wrong now and then goes wrong: with another worker, say.
+    """
     try:
         explore(life, bench, runs, steps, shrinks=False)
-    except AssertionError:
+    except (AssertionError, hypothesis.errors.Flaky):
         return int(bench.lives)
     return None
 
