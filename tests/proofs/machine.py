@@ -278,6 +278,11 @@ class Life(RuleBasedStateMachine):
             self.registers(browser, EMAILS[browser], STRONG)
             self.proves_mailbox(browser)
             self.signs_in(browser, EMAILS[browser], STRONG)
+        if ready == 3:
+            self.moves_house()
+
+    def moves_house(self) -> None:
+        """Change an address, where that can be confirmed."""
 
     def proves_mailbox(self, browser: int) -> None:
         """Verify an address, where that is asked for."""
@@ -445,6 +450,10 @@ class TimedLife(Life):
         """Open the link that was mailed at registering."""
         self.mails_arrive()
         self.opens_link(browser, 0)
+
+    def moves_house(self) -> None:
+        """Change an address, which by chance is rare."""
+        self.moves(0, RIGHT, FREE[0], asks=True, reads=True)
 
     @rule()
     def mails_arrive(self) -> None:
