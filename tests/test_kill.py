@@ -163,7 +163,8 @@ def killed(folder: Path, count: int, flaw: Optional[Flaw] = None
     try:
         for number in range(count):
             acknowledged = kill_during_registrations(
-                server, "round{}".format(number), 0.0107 * (number * 20 // count))
+                server, "round{}".format(number),
+                delay=0.0107 * (number * 20 // count))
             server = start(folder, flaw)
             rounds.append(look_back(server, acknowledged))
     finally:

@@ -10,13 +10,15 @@ complaints.
 from __future__ import annotations
 
 import math
-from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set
+from dataclasses import dataclass, replace
+from typing import Dict, FrozenSet, Iterable, List, Optional, Set
 
 YES, NO, UNKNOWN = "yes", "no", "not at all"
 NEVER = math.inf
 
 
-class Call(NamedTuple):
+@dataclass(frozen=True)
+class Call:
     """What was asked of an account, when, and what was said.
 
     `password`, `session` and `token` were presented; `given` is the session
@@ -36,7 +38,8 @@ class Call(NamedTuple):
     shown: str = ""
 
 
-class State(NamedTuple):
+@dataclass(frozen=True)
+class State:
     """An account: its password, "" for none, and what works for it."""
 
     password: str = ""
@@ -100,9 +103,9 @@ def steps_of(call: Call) -> List[Call]:
     has just ended. Whoever signs in leaves the session of before, if any.
     """
     if call.verb == "sign in" and call.said != NO:
-        return [call, call._replace(verb="leave")]
+        return [call, replace(call, verb="leave")]
     if call.verb in ("change", "delete") and call.said == YES:
-        return [call._replace(verb="look"), call]
+        return [replace(call, verb="look"), call]
     return [call]
 
 
@@ -119,11 +122,11 @@ def effect(call: Call, state: State) -> Optional[State]:
     if call.verb == "register":
         return State(call.password)
     if call.verb == "sign in":
-        return state._replace(sessions=state.sessions | opened)
+        return replace(state, sessions=state.sessions | opened)
     if call.verb in ("sign out", "leave"):
-        return state._replace(sessions=state.sessions - {call.session})
+        return replace(state, sessions=state.sessions - {call.session})
     if call.verb == "ask":
-        return state._replace(token=call.given or UNKNOWN)
+        return replace(state, token=call.given or UNKNOWN)
     if call.verb in ("reset", "change"):
         return State(call.new, opened)
     return State() if call.verb == "delete" else state

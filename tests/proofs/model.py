@@ -99,7 +99,7 @@ class Count:
     """How often something was tried: failures in a row, or in a window."""
 
     def __init__(self) -> None:
-        """Start from nothing."""
+        """Start without a try."""
         self.tries = self.first = self.until = self.forgotten = 0
 
 
@@ -107,7 +107,7 @@ class World:
     """Everybody, and all that they have."""
 
     def __init__(self, policy: Settings, now: int) -> None:
-        """Start empty."""
+        """Start with nobody there."""
         self.policy, self.now = policy, now
         self.people: List[Person] = []
         self.sessions: List[Session] = []

@@ -15,6 +15,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -85,7 +86,7 @@ class Crowd:
                     session=one_of(self._sessions, "none"),
                     token=one_of(self._tokens, "none"))
         if verb in ("reset", "change"):
-            call = call._replace(new=new)
+            call = replace(call, new=new)
             passwords.append(new)
         self.ask(call)
 
@@ -98,7 +99,7 @@ class Crowd:
                 method, path, {"Cookie": "session_id=" + call.session},
                 **form_of(call))
         except (OSError, HTTPException):
-            self.history.append(call._replace(began=began))
+            self.history.append(replace(call, began=began))
             return
         ended, body = time.monotonic(), json.loads(
             answer.body.decode() or "{}")
@@ -108,10 +109,10 @@ class Crowd:
         # 503 says nothing of what became of it.
         said = UNKNOWN if answer.status >= 500 else \
             YES if answer.status < 400 else NO
-        call = call._replace(began=began, said=said, given=session or token,
-                             shown=body.get("email", ""))
+        call = replace(call, began=began, said=said, given=session or token,
+                       shown=body.get("email", ""))
         self.history.append(
-            call if said == UNKNOWN else call._replace(ended=ended))
+            call if said == UNKNOWN else replace(call, ended=ended))
         for known, secret in ((self._sessions, session),
                               (self._tokens, token)):
             if secret:
@@ -182,7 +183,7 @@ def stores_later() -> None:
     register = Auth.register_user
 
     def registered(*given: Any) -> None:
-        """Answer first."""
+        """Answer first, and store it then."""
         threading.Timer(0.3, register, given).start()
     setattr(Auth, "register_user", registered)
 
@@ -240,9 +241,9 @@ class TestComplaints:
     def history(self, *calls: Call) -> List[Call]:
         """Return calls one after the other, the first of them registers."""
         first = Call(self.BOB, "register", said=YES, password="one")
-        return [each._replace(
-            account=self.BOB, began=number,
-            ended=each.ended if each.said == UNKNOWN else number + 0.5)
+        return [
+            replace(each, began=number,
+                    ended=each.ended if each.said == UNKNOWN else number + 0.5)
             for number, each in enumerate((first,) + calls)]
 
     def asked(self, verb: str, said: str = YES, **more: Any) -> Call:
@@ -348,4 +349,4 @@ class TestComplaints:
         begun = self.history(self.asked(
             "sign in", password="one", given="s"))
         assert complaints(begun + [out, look]) == []
-        assert complaints(begun + [out._replace(ended=2.5), look])
+        assert complaints(begun + [replace(out, ended=2.5), look])

@@ -33,7 +33,7 @@ from user import User
 # A server takes longer than a file in memory; and the oldest Python says
 # nothing that the newest does not.
 WHOLE = KIND == "sqlite" and find_spec("granian") is not None
-LIVES = size(200, 2000) if WHOLE else size(10, 200)
+LIVES = size(100, 2000) if WHOLE else size(10, 200)
 STEPS = size(50, 100)
 # What the server is told of the model's limits.
 POLICY: Dict[str, Any] = dict(
@@ -216,7 +216,7 @@ class TestEveryLifeOverASocket:
 
     @pytest.mark.broken("a worker goes on taking a session that has ended")
     def test_finds_what_is_broken(self, tmp_path: Path) -> None:
-        """Soon."""
+        """Soon, whichever worker answers."""
         server = Workers(tmp_path, flaw=remembers_sessions, **POLICY)
         try:
             assert first_difference(
