@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List, NamedTuple, Optional
 
 import pytest
+from sqlalchemy import text
 
 import engines
 import migrations
@@ -35,9 +36,9 @@ from tests.proofs.troubles import (
 
 pytestmark = postgres_only
 Figure = Callable[[str], None]
-CROWD = size(4, 10)
+FEW, CROWD = 4, size(4, 10)
 # How many start or upgrade at once.
-TOGETHER = size(2, 4)
+TOGETHER = size(2, 3)
 UPGRADE = """
 import sys
 from importlib import import_module
@@ -95,13 +96,21 @@ def waits_for_ever() -> None:
 
 
 def takes_no_turns() -> None:
-    """Upgrade a database without a look at whoever does the same."""
+    """Upgrade a database without a look at whoever does the same.
+
+    Once there is somebody: all who found no tables hold a lock that lets
+    others have it, too.
+    """
     def upgrade_blindly(self: Any) -> None:
         """Make the tables, if there are none."""
         with self.engine.execution_options(
                 writes=True).begin() as connection:
             if is_behind(version_of(connection)):
-                time.sleep(0.5)
+                connection.execute(text(
+                    "SELECT pg_advisory_xact_lock_shared(1)"))
+                wait_until(lambda: connection.execute(text(
+                    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+                    )).scalar() > 1)
                 migrations.upgrade(connection)
     setattr(engines.PostgresServer, "upgrade", upgrade_blindly)
 
@@ -141,7 +150,7 @@ class Crash(NamedTuple):
 
 
 @pytest.mark.promise("While PostgreSQL is down every answer is 503 within "
-                     "2.5 seconds, the first one after its start is 200, and "
+                     "4 seconds, the first one after its start is 200, and "
                      "a crash of it loses nothing that was acknowledged.")
 class TestAway:
     """The database stops, in the middle of work."""
@@ -151,7 +160,8 @@ class TestAway:
         """Stop it, and start it again."""
         return go_through(
             Workers(folder, flaw, DATABASE_URL=url),
-            [partial(stopped, database, size(0, 5))] * size(1, 3), CROWD)
+            [partial(stopped, database, 0 if flaw else size(0, 5))] * (
+                1 if flaw else size(1, 3)), FEW if flaw else CROWD)
 
     def crash(self, folder: Path, database: Postgres, url: str) -> Crash:
         """Crash it under load, and start it again."""
@@ -175,7 +185,7 @@ class TestAway:
         """Restart it while nobody asks for anything."""
         return go_through(
             Workers(folder, flaw, DATABASE_URL=url),
-            [partial(stopped, database, 0)] * size(1, 3), CROWD, times=0)
+            [partial(stopped, database, 0)] * size(1, 3), FEW, times=0)
 
     def test_stopped(self, tmp_path: Path, database: Postgres, url: str,
                      figure: Figure) -> None:
@@ -347,19 +357,19 @@ class TestStart:
         visitors = [Visitors(each) for each in servers]
         try:
             complaints = unserved(sum((
-                each.come(CROWD) for each in visitors), []))
+                each.come(FEW) for each in visitors), []))
         finally:
             for each in servers:
                 each.stop()
         (stored,), = rows(url, "SELECT count(*) FROM users")
-        if stored != TOGETHER * CROWD:
+        if stored != TOGETHER * FEW:
             complaints.append("{} users".format(stored))
         return complaints
 
     def test_empty_database(self, tmp_path: Path, database: Postgres,
                             figure: Figure) -> None:
         """Each time anew."""
-        times = size(1, 5)
+        times = size(1, 2)
         for turn in range(times):
             url = database.create("empty{}".format(turn))
             assert self.begin(tmp_path, url) == []
@@ -371,6 +381,5 @@ class TestStart:
     def test_finds_two_who_make_the_same_table(
             self, tmp_path: Path, database: Postgres) -> None:
         """All but one would fail, with an error of PostgreSQL."""
-        assert any(self.begin(
-            tmp_path, database.create("race{}".format(turn)), takes_no_turns)
-            for turn in range(5))
+        assert self.begin(
+            tmp_path, database.create("race"), takes_no_turns)

@@ -30,7 +30,7 @@ from tests.proofs.troubles import (
 
 Figure = Callable[[str], None]
 # How many write and how many read without pause.
-CROWD = size(3, 8)
+CROWD = size(3, 6)
 
 
 # -- Short of memory
@@ -99,7 +99,7 @@ class TestWorkerKilled:
 
     def test_others_serve_on(self, tmp_path: Path, figure: Figure) -> None:
         """However often it happens."""
-        times = size(2, 20)
+        times = size(2, 10)
         killing = kill_workers(tmp_path, times)
         assert killing.complaints == []
         figure("{} workers killed under load: {} of {} requests cut off, 0 "
@@ -166,7 +166,7 @@ class TestEnded:
             self, tmp_path_factory: pytest.TempPathFactory,
             figure: Figure) -> None:
         """Each time in another place."""
-        served, times = 0, size(1, 10)
+        served, times = 0, size(1, 6)
         for _ in range(times):
             count, complaints = end_under_load(
                 tmp_path_factory.mktemp("ended"), stores_slowly)
@@ -297,7 +297,7 @@ class TestClock:
 
     def test_jumps(self, tmp_path: Path, figure: Figure) -> None:
         """And back again each time."""
-        times = size(1, 10)
+        times = size(1, 4)
         assert jump_about(tmp_path, times, goes_by_our_clock) == []
         figure("{} jumps: 0 sessions or links too long, 0 people locked out"
                .format(2 * times * len(JUMPS)))
