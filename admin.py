@@ -388,7 +388,9 @@ class Administration:
     def _lanes_of(self, user: User) -> Lanes:
         """Return every lane in which something of a user is counted.
 
-        By number, by device, by address, and by those they asked to have.
+        By number, by device, by address, and by those they asked to have. Not
+        what is counted of somebody else's: whoever guesses could have it
+        forgotten, by asking for that address and leaving.
         """
         lanes = self._throttle.moves(user.id, "") + [
             self._throttle.confirm(user.id)] + [
@@ -400,7 +402,9 @@ class Administration:
             Outgoing, user_id=user.id, purpose=CHANGE)
         asked += self._db.find_all(
             MailToken, user_id=user.id, purpose=CHANGE)
-        for email in {user.email} | {each.email for each in asked}:
+        for email in {user.email} | {
+                each.email for each in asked
+                if not self._db.find(User, email=each.email)}:
             lanes += [self._throttle.account(email)] \
                 + self._outbox.lanes(email)
         return lanes

@@ -30,6 +30,8 @@ CONNECT_SECONDS = 2
 POOL_SECONDS = 1
 # What a statement may take, and a wait for somebody else's row.
 STATEMENT_MS, LOCK_MS = 5000, 1000
+# A server that says nothing for so long will not say that it gave up either.
+SILENCE_SECONDS = 6
 # Beside those of requests: the mail sender, health checks.
 SPARE_CONNECTIONS = 4
 # Whoever upgrades a server's database holds this; any number will do.
@@ -177,6 +179,8 @@ class PostgresServer:
         event.listen(self.engine, "handle_error", _say_less)
         event.listen(self.engine, "engine_connect", _ping)
         event.listen(self.engine, "begin", _begin)
+        if "options" in _patience(url):
+            event.listen(self.engine, "connect", _hang_up_on_silence)
         self._ready = False
 
     def prepare(self, within: float = 0) -> None:
@@ -210,6 +214,7 @@ class PostgresServer:
             connection.execute(text(
                 "SELECT pg_advisory_xact_lock({})".format(UPGRADE_LOCK)))
             connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.info["patient"] = True
             if is_behind(version_of(connection)):
                 upgrade(connection)
 
@@ -222,7 +227,7 @@ class PostgresServer:
         """Return the highest id that a table ever gave, 0 for none."""
         return int(connection.execute(text(
             "SELECT CASE WHEN is_called THEN last_value ELSE 0 END "
-            "FROM {}_id_seq".format(table))).scalar())
+            "FROM {}_id_seq".format(table))).scalar())  # nosec B608 # ours
 
     def count_on(self, connection: Any, table: str, given: int) -> None:
         """Give no id of a table again up to this one."""
@@ -267,6 +272,9 @@ class Lookup:
             found = cursor.fetchone()
         except self._fault:
             self._drop(connection)
+        except TimeoutError:
+            self._drop(connection)
+            raise
         else:
             self._give_back(connection, kept)
             return found
@@ -430,6 +438,41 @@ def _ping(connection: Any) -> None:
     connection.rollback()  # or what comes next could not begin anything
 
 
+def _hang_up_on_silence(connection: Any, record: Any) -> None:
+    """Have whoever waits for a server wait for so long, and no longer.
+
+    The limits above are the server's: it keeps none of them while its machine
+    is suspended or its disk hangs, and the kernel there goes on to say that
+    all is well.
+    """
+    wait = connection.wait
+
+    def wait_in_time(talk: Any, *words: Any, **named: Any) -> Any:
+        """Wait for the end of a talk with the server."""
+        if not record.info.get("patient"):
+            talk = _in_time(talk, connection)
+        return wait(talk, *words, **named)
+    connection.wait = wait_in_time
+
+
+def _in_time(talk: Any, connection: Any) -> Any:
+    """Go on with a talk, and hang up on a server that is silent.
+
+    Raises TimeoutError.
+    """
+    until = time.monotonic() + SILENCE_SECONDS
+    try:
+        wanted = next(talk)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() > until:
+                connection.pgconn.finish()
+                raise TimeoutError("the database server says nothing")
+            wanted = talk.send(ready)
+    except StopIteration as done:
+        return done.value
+
+
 def _begin(connection: Any) -> None:
     """Open the transaction of whoever will write."""
     if connection.get_execution_options().get("writes"):
@@ -443,6 +486,8 @@ def _say_less(context: Any) -> None:
     logs (Flask-AppBuilder CVE-2023-34110; docs/security.md#secrets).
     """
     error, said = context.original_exception, context.sqlalchemy_exception
+    if isinstance(error, TimeoutError):
+        context.is_disconnect = True
     reason = getattr(getattr(error, "diag", None), "message_primary", None)
     if reason:
         error.args = (reason,)

@@ -99,7 +99,8 @@ def _pbkdf2(parts: Parts) -> ForeignHash:
 
 def _scrypt(parts: Parts) -> ForeignHash:
     """Return a hash of scrypt (RFC 7914)."""
-    n = int(parts.get("n") or 1 << min(int(parts.get("ln", 0)), 99))
+    n = (int(parts["n"]) if "n" in parts
+         else 1 << min(int(parts["ln"]), 99))
     r, p = int(parts["r"]), int(parts["p"])
     salt, digest = _decoded(parts)
     if n & n - 1:

@@ -93,7 +93,7 @@ class Named:
         """Answer a request as the application does, and say whose it is."""
         given = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = given if REQUEST_ID.match(given) else "{:032x}".format(
-            random.getrandbits(128))
+            random.getrandbits(128))  # nosec B311 # as said, no secret
         environ[NAME] = request_id
 
         def start(status: str, headers: List[Tuple[str, str]],

@@ -16,8 +16,9 @@ from db import DB
 from errors import (
     AuthError, BadCredentials, EmailTaken, InvalidInput, NotSignedIn,
     ResetRefused, Unavailable, UnknownEmail, WrongPassword)
-from models import RESET, Account, Entry, MailToken, Session
+from models import RESET, Account, Device, Entry, MailToken, Session
 from settings import DAY, HOUR, Settings
+from tests.databases import run
 from tests.helpers import (
     EMAIL, NO_TOKENS, PASSWORD, STRANGE_TOKEN, Clock, all_at_once)
 from user import User
@@ -502,6 +503,17 @@ class TestDestroySession:
         assert not any(map(auth.get_user_from_session_id, opened))
         assert db.find_user_by(id=user.id).session_id is None
 
+    def test_of_the_last_user_that_there_can_be(
+            self, auth: Auth, settings: Settings) -> None:
+        """An id has 63 bits."""
+        run(settings.database_url, "INSERT INTO users (id, email, "
+            "hashed_password) VALUES ({}, '{}', '')".format(
+                2 ** 63 - 1, EMAIL))
+        token = auth.create_session(EMAIL)
+        assert auth.get_user_from_session_id(token)
+        auth.destroy_session(2 ** 63 - 1)
+        assert auth.get_user_from_session_id(token) is None
+
     def test_of_that_user_only(self, auth: Auth, user: User) -> None:
         """Others go on."""
         auth.register_user("eve@me.com", PASSWORD)
@@ -835,6 +847,25 @@ class TestDeleteAccount:
         """For a new account, with nothing of the old."""
         auth.delete_account(auth.log_in(EMAIL, PASSWORD), PASSWORD)
         assert auth.register_user(EMAIL, "new").id > user.id
+
+
+class TestExportAccount:
+    """What is stored about somebody, for them."""
+
+    def test_holds_nothing_of_others(
+            self, auth: Auth, user: User, db: DB) -> None:
+        """Who are as busy at the same time."""
+        for each in (user, auth.register_user("eve@me.com", PASSWORD)):
+            db.add(Device(digest=each.email, user_id=each.id, seen_at=each.id))
+            auth.get_reset_password_token(each.email)
+            session_id = auth.log_in(each.email, PASSWORD)
+        stored = auth.export_account(session_id)
+        assert [(each["email"]) for each in stored["mails_waiting"]
+                + stored["links_mailed"]] == ["eve@me.com"] * 2
+        assert stored["devices"] == [{"seen_at": 2}]
+        assert [each["fact"] for each in stored["history"]] == [
+            "account.created", "reset.requested", "session.opened"]
+        assert [each["current"] for each in stored["sessions"]] == [True]
 
 
 class TestErrors:

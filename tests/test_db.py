@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.exc import NoResultFound  # type: ignore[attr-defined]
 
 from db import DB
 from errors import EmailTaken, Unavailable
@@ -164,6 +165,17 @@ class TestFindUserBy:
         first = db.add_user(EMAIL, HASH)
         db.add_user("eve@me.com", HASH)
         assert db.find_user_by(hashed_password=HASH).id == first.id
+
+    @pytest.mark.parametrize("value", [
+        "' OR '1'='1", "x'; DROP TABLE users; --", "%", "_ob@me.com",
+        "\\' OR 1=1 --", "bob@me.com' --"])
+    def test_value_is_no_sql(self, db: DB, value: str) -> None:
+        """It is handed over beside the statement (ASVS 1.2.4)."""
+        db.add_user(EMAIL, HASH)
+        for name in ("email", "session_id", "hashed_password"):
+            with pytest.raises(NoResultFound):
+                db.find_user_by(**{name: value})
+        assert db.find_user_by(email=EMAIL).id == 1
 
     def test_is_a_value(self, db: DB) -> None:
         """Changing it, also in a transaction, changes no database."""
@@ -461,6 +473,12 @@ class TestAddUsers:
                 for user, account in db.find_accounts()] == [
             ("b", "old", 7), ("a", "x", 1), ("c", "x", 1)]
 
+    def test_accounts_are_of_their_users(self, db: DB) -> None:
+        """Also beside users who have none."""
+        db.add(User(email="b", hashed_password="old"))
+        db.add_users([self.person("a"), self.person("c")])
+        assert [each.user_id for each in db.find_all(Account)] == [2, 3]
+
     def test_nobody(self, db: DB) -> None:
         """None to save is no statement without rows."""
         db.add_user("b", "old")
@@ -474,7 +492,8 @@ class TestAddUsers:
         """
         db.add_user("b", "old")
         monkeypatch.setattr("db._ids_of", lambda *_: {})
-        with pytest.raises(EmailTaken):
+        with pytest.raises(EmailTaken, match="^User of one of these addresses "
+                                             "already exists$"):
             db.add_users([self.person("a"), self.person("b")])
         assert [user.email for user, _ in db.find_accounts()] == ["b"]
 

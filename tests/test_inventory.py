@@ -8,8 +8,8 @@ from typing import Dict, List, Set
 
 import pytest
 
-import models
 from audit import Fact
+from models import Session
 from settings import Settings
 from tests.helpers import ROOT
 from tests.test_house_rules import SOURCES, imports, room_of, tree_of
@@ -56,7 +56,7 @@ def columns_listed() -> Dict[str, List[str]]:
 def test_every_column_has_one_class() -> None:
     """What nobody classified is protected by luck."""
     there = {name: sorted(table.columns.keys())
-             for name, table in models.Base.metadata.tables.items()}
+             for name, table in Session.metadata.tables.items()}
     listed = {name: sorted(columns)
               for name, columns in columns_listed().items()}
     assert listed == there

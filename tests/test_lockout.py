@@ -354,6 +354,21 @@ class TestReset:
             STRANGE_TOKEN, STRONGER)
         assert attacker.guesses().status_code == 429
 
+    def test_leaving_while_asking_for_the_address_helps_nobody(
+            self, siege: Attacker, safe: Auth, new_guest: NewGuest,
+            mailbox: Mailbox) -> None:
+        """What is counted of an address goes with its owner alone."""
+        eve = new_guest(ELSEWHERE)
+        eve.registers("eve@me.com", STRONG)
+        safe.deliver_mail()
+        eve.asks("PUT", "/verify_email", token=mailbox.token("eve@me.com"))
+        eve.logs_in("eve@me.com", STRONG)
+        assert eve.asks("PUT", "/email", password=STRONG,
+                        email=EMAIL).status_code == 200
+        assert eve.asks("DELETE", "/profile",
+                        password=STRONG).status_code == 204
+        assert siege.guesses().status_code == 429
+
     def test_reset_ends_the_waits_of_a_thief_too(
             self, thief: Callable[..., TestResponse], member: Visitor,
             safe: Auth, mailbox: Mailbox) -> None:

@@ -364,6 +364,22 @@ class TestAdmit:
         with pytest.raises(Throttled):
             counts.admit([GUESSES], NOW + 2)
 
+    def test_taken_back_takes_its_own_wait_along(
+            self, counts: Throttle) -> None:
+        """Whoever had to wait before, and did, waits for nothing more."""
+        fill(counts, GUESSES)
+        counts.take_back(counts.admit([GUESSES], NOW + 1))
+        assert refused_for(counts, GUESSES, NOW + 1) == 0
+
+    @both_rules
+    def test_taken_back_is_of_one_lane(
+            self, counts: Throttle, db: DB, lane: Lane) -> None:
+        """Others have counted as many, and keep theirs."""
+        other = Lane(lane.name, "eve@me.com", lane.rule)
+        counts.admit([other], NOW)
+        counts.take_back(counts.admit([lane], NOW))
+        assert [failures_of(db, each) for each in (lane, other)] == [0, 1]
+
     def test_admits_tells_instead_of_raising(self, counts: Throttle) -> None:
         """And counts all the same."""
         assert [counts.admits(NETWORK, NOW) for _ in range(6)] == \

@@ -243,8 +243,8 @@ class TestBounds:
         (scrypt(), scrypt(1025)), (scrypt(), scrypt(0)), (scrypt(), scrypt(1)),
         (scrypt(), scrypt(size=32)), (scrypt(), scrypt(size=1)),
         (argon2(131072), argon2(131073)), (argon2(t=16), argon2(t=17)),
-        (argon2(), argon2(t=0)), (argon2(131072, 8), argon2(131072, 9)),
-        (argon2(p=16), argon2(p=17)), (argon2(), argon2(p=0)),
+        (argon2(t=1), argon2(t=0)), (argon2(131072, 8), argon2(131072, 9)),
+        (argon2(p=16), argon2(p=17)), (argon2(p=1), argon2(p=0)),
         (argon2(32), argon2(31)), (argon2(salt=8), argon2(salt=7)),
         (argon2(salt=64), argon2(salt=65)), (argon2(size=16), argon2(size=15)),
         (argon2(size=64), argon2(size=65))], ids=lambda each: each[:36])
@@ -269,6 +269,22 @@ class TestBounds:
         (scrypt(1000), "has an N that is no power of two"),
         ("$scrypt$ln=99,r=8,p=1$c2FsdA$" + text(32),
          "has {} as N, where 1024 to 524288 are taken".format(1 << 99)),
+        ("$scrypt$ln=999999999,r=8,p=1$c2FsdA$" + text(32),
+         "has {} as N, where 1024 to 524288 are taken".format(1 << 99)),
+        (scrypt(r=33), "has 33 as block size, where 2 to 32 are taken"),
+        (scrypt(p=17), "has 17 lanes, where 1 to 16 are taken"),
+        (scrypt(262144),
+         "has 268435456 bytes of memory, where 0 to 134217728 are taken"),
+        (scrypt(131072, p=3),
+         "has 3145728 blocks, where 2048 to 2097152 are taken"),
+        (scrypt(size=32), "has 32 bytes of digest, where 64 are taken"),
+        (argon2(p=17), "has 17 lanes, where 1 to 16 are taken"),
+        (argon2(t=17), "has 17 passes, where 1 to 16 are taken"),
+        (argon2(31), "has 31 KiB of memory, where 32 to 131072 are taken"),
+        (argon2(131072, 9),
+         "has 1179648 KiB written, where 0 to 1048576 are taken"),
+        (argon2(salt=7), "has 7 bytes of salt, where 8 to 64 are taken"),
+        (argon2(size=15), "has 15 bytes of digest, where 16 to 64 are taken"),
         ("sha1$salt$0a0a", "is of no kind that is known here"),
         ("$pbkdf2-sha256$1000$c2Fsd$" + text(32), "is damaged"),
         ("pbkdf2:sha256:1000$salt$abc", "is damaged")],
@@ -367,6 +383,12 @@ class TestValidateHash:
         passwords.validate_hash(hashed, ("", pepper))
         with pytest.raises(InvalidInput, match="needs a pepper"):
             passwords.validate_hash(hashed)
+
+    def test_as_long_as_the_column(self) -> None:
+        """The last of 250 characters may be used, too."""
+        longest = "pbkdf2:sha512:1000${}${}".format("s" * 102, "0a" * 64)
+        assert len(longest) == passwords.HASH_MAX
+        passwords.validate_hash(longest)
 
     @pytest.mark.parametrize("hashed", [
         None, 7, b"x", ["x"], "$2b$04$" + "." * 244],

@@ -305,6 +305,25 @@ class TestLine:
         line.pool.close()
 
 
+    def test_refusal_counts_on_every_slot(self) -> None:
+        """Two slots work off twice as much: six of 0.3 s in one second."""
+        told: List[Tuple[int, int]] = []
+        quick, leave = HashingPool(
+            2, 6, lambda *now: told.append(now)), threading.Event()
+        threads = [threading.Thread(target=quick.run, args=(leave.wait,))
+                   for _ in range(6)]
+        for each in threads:
+            each.start()
+        wait_until(lambda: told[-1:] == [(4, 2)])
+        with pytest.raises(Overloaded) as refused:
+            quick.demand_room()
+        assert refused.value.retry_after == 1
+        leave.set()
+        for each in threads:
+            each.join()
+        quick.close()
+
+
 class TestDemandRoom:
     """Whether there is any use in coming in."""
 

@@ -25,7 +25,8 @@ def required() -> List[Requirement]:
     """Return what the service needs on the newest end, extras included."""
     found = []
     for path in sorted(ROOT.glob("requirements*.txt")):
-        if path.name not in ("requirements-dev.txt", "requirements-bench.txt"):
+        if path.name not in ("requirements-dev.txt", "requirements-bench.txt",
+                             "requirements-mutants.txt"):
             found += [Requirement(line.partition("#")[0]) for line in
                       path.read_text(encoding="utf-8").splitlines()
                       if re.match(r"[A-Za-z]", line)]

@@ -12,9 +12,9 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, List, Optional
 
-from tests.helpers import Granian, Gunicorn
+from tests.helpers import Granian, Gunicorn, Server
 from tests.test_going_live import Live
 
 # Takes a part of the service away, before it serves.
@@ -51,6 +51,12 @@ class Workers(Granian):
 
 class LiveWorkers(Workers, Live):
     """The production server with several workers, in the production mode."""
+
+
+def workers_of(server: Server) -> List[int]:
+    """Return the processes that a server has started."""
+    children = Path("/proc/{0}/task/{0}/children".format(server.process.pid))
+    return [int(each) for each in children.read_text().split()]
 
 
 def serve(module: str, flaw: str) -> None:

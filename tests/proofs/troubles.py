@@ -14,18 +14,17 @@ import time
 from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPException
-from pathlib import Path
 from typing import (
     Any, Callable, ContextManager, Dict, Iterator, List, NamedTuple, Optional,
     Sequence)
 
 from tests.helpers import (
     PASSWORD, STRANGE_TOKEN, Answer, Server, all_at_once)
-from tests.machine import wait_until
+from tests.machine import children, wait_until
 
 # How long it takes to be told that it cannot be done: more than any answer
 # takes on a machine with other work, and less than anybody waits.
-PATIENCE = 2.5
+PATIENCE = 4
 Trouble = Callable[[], ContextManager[Any]]
 
 
@@ -124,9 +123,12 @@ class Visitors:
     def missing(self) -> List[str]:
         """Return whose account was promised, and is not there."""
         return [each.email for each in self.heard if each.acknowledged
-                and self._server.ask(
-                    "POST", "/sessions", email=each.email,
-                    password=PASSWORD).status != 200]
+                and not self._signs_in(each.email)]
+
+    def _signs_in(self, email: str) -> bool:
+        """Tell whether an account is there."""
+        return self._server.ask("POST", "/sessions", email=email,
+                                password=PASSWORD).status == 200
 
     def _name(self) -> str:
         """Return an address that nobody has."""
@@ -186,9 +188,7 @@ def unserved(heard: Sequence[Heard]) -> List[str]:
 
 def workers_of(server: Server) -> List[int]:
     """Return the process ids of the workers of a server."""
-    tasks = Path("/proc/{}/task".format(server.process.pid))
-    return sorted(int(each) for task in tasks.glob("*/children")
-                  for each in task.read_text().split())
+    return children(server.process.pid)
 
 
 class Trial:
