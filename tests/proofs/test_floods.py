@@ -13,11 +13,11 @@ import socket
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 from flask import request
@@ -110,7 +110,7 @@ class Reader(threading.Thread):
 
     def p99(self) -> float:
         """Return how long all but every hundredth answer took at most."""
-        return sorted(self.waits)[len(self.waits) * 99 // 100]
+        return (sorted(self.waits) or [0.0])[len(self.waits) * 99 // 100]
 
     def stops(self) -> List[str]:
         """Read no more, and return what was wrong."""
@@ -141,7 +141,8 @@ class Sea:
         assert self.bob.asks(
             "PUT", "/verify_email", token=token).status == 200
         assert self.bob.logs_in(STRONG).status == 200
-        self.seen: Dict[str, Any] = {}
+        # What is told of the last flood, and how many guesses were heard.
+        self.seen, self.heard = "", 0
 
     def asks(self, method: str, path: str, where: str, **data: str) -> int:
         """Ask from a network and return the status; 0 for no answer."""
@@ -178,8 +179,8 @@ class Sea:
         reader = self.reader()
         with ThreadPoolExecutor(CLIENTS) as pool:
             told = Counter(pool.map(ask, range(self.many)))
-        self.seen = {"told": told, "p99": 1000 * reader.p99()
-                     if reader.waits else 0.0}
+        self.heard = told[401]
+        self.seen = notes(told, reader)
         odd = sorted(set(told) - set(allowed))
         wait_until(partial(is_sent, self._folder), 60)
         return reader.stops() + ["the flood was answered {}".format(
@@ -194,10 +195,9 @@ class Sea:
             "POST", "/sessions", network(number), email=EMAIL,
             password=WRONG), (401, 429, 503))
         seconds = int(time.monotonic() - began) + 1
-        heard = self.seen["told"][401]
         # The waits are 1, 2, 4 ... seconds, so the tries are logarithmic.
-        if heard > FREE + 1 + seconds.bit_length():
-            found.append("{} guesses were heard".format(heard))
+        if self.heard > FREE + 1 + seconds.bit_length():
+            found.append("{} guesses were heard".format(self.heard))
         if self.bob.logs_in(STRONG).status != 200:
             found.append("Bob was locked out of his own device")
         return found
@@ -251,7 +251,9 @@ class Sea:
             if self.count(table, owner) > most:
                 found.append("{} {} are kept".format(
                     self.count(table, owner), table))
-        self.seen = {"told": told}
+        self.seen = "{}, {} sessions and {} devices kept".format(
+            notes(told), *(self.count(each, owner)
+                           for each in ("sessions", "devices")))
         if self.bob.logs_in(STRONG).status != 200:
             found.append("Bob cannot sign in any more")
         return found
@@ -270,7 +272,7 @@ class Sea:
             reader = self.reader()
             time.sleep(size(1, 5))
             answered = len(reader.waits)
-            self.seen = {"p99": 1000 * reader.p99() if answered else 0.0}
+            self.seen = notes(Counter(begun=SLOW), reader)
         return reader.stops() + ["nobody could read"] * (not answered)
 
     def of_cookies(self) -> List[str]:
@@ -284,12 +286,21 @@ class Sea:
                 "GET", "/profile", {"Cookie": jar * (1 + number % 3)}).status,
                 range(5 * self.many)))
         grown = self.memory() - before
-        self.seen = {"told": told, "grown": grown,
-                     "p99": 1000 * reader.p99()}
+        self.seen = "{}, a worker grew by {:.1f} MB".format(
+            notes(told, reader), grown)
         odd = sorted(set(told) - {403, 431})
         return reader.stops() + [
             "the flood was answered {}".format(odd)] * bool(odd) + [
             "a worker grew by {:.0f} MB".format(grown)] * (grown > GROWTH)
+
+
+def notes(told: Counter[Any], reader: Optional[Reader] = None) -> str:
+    """Return what a flood was told, and how long reads took meanwhile."""
+    found = ["{:,} x {}".format(count, each)
+             for each, count in sorted(told.items())]
+    if reader:
+        found.append("p99 of reads {:.0f} ms".format(1000 * reader.p99()))
+    return ", ".join(found)
 
 
 Floods = Callable[[Sea], List[str]]
@@ -328,10 +339,7 @@ class TestFloods:
     def test_is_bounded(self, sea: Sea, name: str, figure: Tell) -> None:
         """Readers are all answered 200, and the limits are kept."""
         assert FLOODS[name](sea) == []
-        figure(", ".join("{} {}".format(
-            each, dict(value) if isinstance(value, Counter)
-            else "{:.0f}".format(value))
-            for each, value in sea.seen.items()))
+        figure("{}: {}".format(name, sea.seen))
 
     @pytest.mark.once
     @pytest.mark.parametrize("name, said", [
