@@ -367,13 +367,13 @@ class TestStart:
         return complaints
 
     def test_empty_database(self, tmp_path: Path, database: Postgres,
-                            figure: Figure) -> None:
+                            url: str, figure: Figure) -> None:
         """Each time anew."""
         times = size(1, 2)
         for turn in range(times):
-            url = database.create("empty{}".format(turn))
-            assert self.begin(tmp_path, url) == []
-            assert tables_of(url) == tables_of(database.create("ready"))
+            empty = database.create("empty{}".format(turn))
+            assert self.begin(tmp_path, empty) == []
+            assert tables_of(empty) == tables_of(url)
         figure("{} upgrades and {} servers, {} times: all went well".format(
             TOGETHER, TOGETHER, times))
 
