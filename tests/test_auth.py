@@ -401,6 +401,15 @@ class TestLogOut:
             assert db.find_user_by(id=user.id).session_id \
                 == (left and tokens.digest(left))
 
+    def test_users_names_no_session_of_somebody_else(
+            self, auth: Auth, user: User, db: DB) -> None:
+        """However new it is."""
+        first, last = (auth.log_in(EMAIL, PASSWORD) for _ in range(2))
+        auth.register_user("eve@me.com", PASSWORD)
+        auth.log_in("eve@me.com", PASSWORD)
+        auth.log_out(last)
+        assert db.find_user_by(id=user.id).session_id == tokens.digest(first)
+
     @pytest.mark.parametrize("token", [STRANGE_TOKEN, *NO_TOKENS],
                              ids=brief)
     def test_nobody(self, auth: Auth, user: User, token: Any) -> None:

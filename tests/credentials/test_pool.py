@@ -162,10 +162,28 @@ class TestRun:
         assert not thread.is_alive()
         assert quiet.run(threading.current_thread) is not thread
 
+    def test_thread_waits_for_the_next_job(self) -> None:
+        """Or each would cost one more."""
+        alone = HashingPool(1, 9)
+        assert alone.run(threading.current_thread) \
+            is alone.run(threading.current_thread)
+        alone.close()
+
+    def test_nobody_waits_for_its_threads(self, quiet: HashingPool) -> None:
+        """A command that has hashed ends at once."""
+        assert quiet.run(lambda: threading.current_thread().daemon)
+
     @pytest.mark.skipif(sys.platform != "linux", reason="no thread has one")
     def test_gives_way_to_other_threads(self, quiet: HashingPool) -> None:
         """Its threads alone have a lower priority."""
         assert quiet.run(lambda: os.nice(0)) == os.nice(0) + pool.NICENESS
+
+    def test_sandbox_forbids_to_give_way(
+            self, quiet: HashingPool, monkeypatch: pytest.MonkeyPatch
+            ) -> None:
+        """It hashes all the same."""
+        monkeypatch.setattr(os, "nice", forbidden)
+        assert quiet.run(lambda: 7) == 7
 
 
 class TestNoThread:
@@ -252,6 +270,21 @@ class TestLine:
         steps[1].set()
         assert line.goes_on() == ["m1", "b", "m2", "b2", "e"]
 
+    def test_late_one_takes_the_turn_that_it_is(self, line: Line) -> None:
+        """The second of theirs goes after the fourth of a crowd."""
+        third = threading.Event()
+        line.joins("m1", MALLORY)
+        line.joins("m2", MALLORY)
+        line.start("m3", partial(third.wait, 20), MALLORY)
+        wait_until(lambda: line.told == (3, 1))
+        line.joins("m4", MALLORY)
+        line.leave.set()
+        wait_until(lambda: line.told == (1, 1))
+        line.joins("b1", BOB)
+        line.joins("b2", BOB)
+        third.set()
+        assert line.goes_on() == ["m1", "m2", "m3", "b1", "m4", "b2"]
+
     def test_one_party_may_have_all_of_it(self, line: Line) -> None:
         """While nobody else comes, none is sent away."""
         for name in "1234":
@@ -303,7 +336,6 @@ class TestLine:
         line.goes_on()
         assert line.refused == [("m3", 8)]
         line.pool.close()
-
 
     def test_refusal_counts_on_every_slot(self) -> None:
         """Two slots work off twice as much: six of 0.3 s in one second."""
@@ -371,6 +403,11 @@ def waits_for_a_slot() -> bool:
     with open("/proc/locks") as locks:
         return any("->" in line and str(os.getpid()) in line.split()
                    for line in locks)
+
+
+def forbidden(*_: Any) -> int:
+    """Have no right to do that."""
+    raise PermissionError()
 
 
 def missing(*_: Any) -> int:

@@ -7,7 +7,9 @@ from typing import List
 import pytest
 
 from tests.mutation.__main__ import (
-    REASONS, SUBJECTS, Mutant, complaints, page, read_reasons, undecorated)
+    REASONS, complaints, page, read_reasons)
+from tests.mutation.breaking import (
+    SUBJECTS, Mutant, mutated, undecorated)
 
 pytestmark = pytest.mark.once
 
@@ -33,9 +35,8 @@ def mutants(killed: int, living: int, *, change: str = "1",
             file: str = "throttle") -> List[Mutant]:
     """Return the mutants of a file of which so many live."""
     name = file + ".x\u01c1Window\u01c1after__mutmut_1"
-    return [Mutant(name, "killed")] * killed + [
-        Mutant(name, "survived", (CHANGE[0], CHANGE[1].replace("1", change)))
-    ] * living
+    return [Mutant(name, CHANGE, True)] * killed + [
+        Mutant(name, (CHANGE[0], CHANGE[1].replace("1", change)))] * living
 
 
 class TestComplaints:
@@ -63,12 +64,18 @@ class TestComplaints:
             "throttle.Window.after\n- return now + 1\n+ return now - 2\n"
             "lives, and nobody says why"]
 
-    @pytest.mark.parametrize("status", [
-        "survived", "no tests", "suspicious", "segfault", "not checked",
-        "skipped", "check was interrupted by user"])
-    def test_whatever_is_not_killed_lives(self, status: str) -> None:
-        """Also one that no test reached."""
-        assert Mutant("db.x__keys__mutmut_1", status).lives
+
+class TestMutated:
+    """How a file is broken."""
+
+    def test_one_change_a_mutant(self) -> None:
+        """Told as a function and what goes and comes in it."""
+        pytest.importorskip("mutmut", reason="make mutants installs it")
+        code, made = mutated("throttle.py", "class A:\n    @property\n"
+                             "    def b(self):\n        return 1\n")
+        assert [(each.function, each.file, each.change) for each in made] == [
+            ("throttle.A.b", "throttle.py", ("- return 1", "+ return 2"))]
+        assert "    b = property(b)\n" in code
 
 
 class TestPage:
