@@ -30,6 +30,9 @@ from tests.proofs.size import PROVING, size
 from throttle import Throttle
 from user import User
 
+# The Hypothesis of Python 3.7 mistrusts a random generator of its own.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:It looks like `register_random`")
 # A server takes longer than a file in memory; and the oldest Python says
 # nothing that the newest does not.
 WHOLE = KIND == "sqlite" and find_spec("granian") is not None
