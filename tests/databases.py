@@ -86,7 +86,7 @@ def fresh_url(folder: Path) -> str:
     url = postgres().create("shared", template="ready")
     try:
         postgres().sweeper(url).execute(emptying())
-    except psycopg.Error:
+    except (psycopg.errors.UndefinedTable, psycopg.OperationalError):
         postgres().sweeper(url).close()
         postgres().drop("shared")
         postgres().create("shared", template="ready")
