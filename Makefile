@@ -51,8 +51,8 @@ static: $(VENV)/dev.done  ## Look for mistakes, wrong types and secrets in every
 coverage: $(VENV)/dev.done  ## Run every test and print the branches that none of them took.
 	@$(BIN)/coverage run -m pytest && $(BIN)/coverage report
 
-proof: $(VENV)/dev.done  ## Show every promise at its full size, for docs/proof.md; takes 20 minutes.
-	@$(BIN)/python -m tests.proofs
+proof: $(VENV)/dev.done  ## Show every promise at its full size, for docs/proof.md; takes 20 minutes (ONLY='kill timing').
+	@$(BIN)/python -m tests.proofs $(ONLY)
 
 mutants: $(VENV)/mutants.done  ## Break the heart in small ways, and see that tests notice, for docs/mutants.md; takes an hour (ONLY='throttle.*').
 	@$(BIN)/python -m tests.mutation $(if $(ONLY),'$(ONLY)')
