@@ -822,7 +822,6 @@ class Auth:
 
     def _request_mail(self, purpose: str, fact: Fact, email: str) -> None:
         """Put a mail that anybody may ask for into the outbox."""
-        _require(InvalidInput, email=email)
         self._validate_email(email)
         self._throttle.admit(self._throttle.network(
             "mail", self.caller.network), self._time())

@@ -259,8 +259,7 @@ class Throttle:
     def _count_of(self, lane: Lane, now: int) -> Attempt:
         """Return what a lane has counted so far; raise Throttled if full."""
         counted = self._db.find(Attempt, key=lane.key) or Attempt(
-            key=lane.key, failures=0, first_at=now, blocked_until=0,
-            expires_at=now)
+            failures=0, first_at=now, blocked_until=0, expires_at=now)
         refused_for = lane.rule.refusal(counted, now)
         if refused_for:
             self._metrics.throttled(lane.name)

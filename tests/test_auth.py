@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any, List, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 import bcrypt
 import pytest
@@ -16,11 +16,13 @@ from db import DB
 from errors import (
     AuthError, BadCredentials, EmailTaken, InvalidInput, NotSignedIn,
     ResetRefused, Unavailable, UnknownEmail, WrongPassword)
-from models import RESET, Account, Device, Entry, MailToken, Session
+from mail.letters import CHANGE_REQUESTED, PASSWORD_CHANGED
+from models import (
+    RESET, VERIFY, Account, Device, Entry, MailToken, Outgoing, Session)
 from settings import DAY, HOUR, Settings
-from tests.databases import run
+from tests.databases import rows, run
 from tests.helpers import (
-    EMAIL, NO_TOKENS, PASSWORD, STRANGE_TOKEN, Clock, all_at_once)
+    EMAIL, NO_TOKENS, PASSWORD, STRANGE_TOKEN, Clock, Mailbox, all_at_once)
 from user import User
 
 NO_TEXT = [None, "", 7, True, b"x", ["x"], {"a": "x"}]
@@ -223,12 +225,12 @@ class TestLogIn:
     def test_notes_the_device(self, auth: Auth, user: User, db: DB,
                               clock: Clock) -> None:
         """Cut to what its columns hold."""
-        browser = auth.acting_for(Caller("127.0.0.1", "A" * 300))
+        browser = auth.acting_for(Caller("1" * 70, "A" * 300))
         token = browser.log_in(EMAIL, PASSWORD)
         session = db.find(Session, digest=tokens.digest(token))
         assert session is not None
         assert session.user_agent == "A" * 250
-        assert session.network == "127.0.0.1"
+        assert session.network == "1" * 64
         assert session.opened_at == session.seen_at == int(clock())
 
     def test_upgrades_a_cheap_hash(self, auth: Auth, user: User, db: DB,
@@ -512,15 +514,14 @@ class TestDestroySession:
         assert not any(map(auth.get_user_from_session_id, opened))
         assert db.find_user_by(id=user.id).session_id is None
 
-    def test_of_the_last_user_that_there_can_be(
+    def test_of_the_last_of_many_users(
             self, auth: Auth, settings: Settings) -> None:
-        """An id has 63 bits."""
+        """However many there are."""
         run(settings.database_url, "INSERT INTO users (id, email, "
-            "hashed_password) VALUES ({}, '{}', '')".format(
-                2 ** 63 - 1, EMAIL))
+            "hashed_password) VALUES ({}, '{}', '')".format(10 ** 9, EMAIL))
         token = auth.create_session(EMAIL)
         assert auth.get_user_from_session_id(token)
-        auth.destroy_session(2 ** 63 - 1)
+        auth.destroy_session(10 ** 9)
         assert auth.get_user_from_session_id(token) is None
 
     def test_of_that_user_only(self, auth: Auth, user: User) -> None:
@@ -775,6 +776,17 @@ class TestChangePassword:
         assert (session.user_agent, session.network) == ("Lynx", "127.0.0.1")
         assert db.find_user_by(id=user.id).session_id == session.digest
 
+    def test_stops_the_mail_of_a_change_and_no_other(
+            self, auth: Auth, user: User, db: DB) -> None:
+        """And the owner gets one more."""
+        token = auth.log_in(EMAIL, PASSWORD)
+        auth.change_email(token, PASSWORD, "new@me.com")
+        auth.change_password(token, PASSWORD, "new")
+        assert [(each.purpose, each.email, each.user_id)
+                for each in db.find_all(Outgoing)] == [
+            (purpose, EMAIL, user.id)
+            for purpose in (VERIFY, CHANGE_REQUESTED, PASSWORD_CHANGED)]
+
     def test_kills_a_pending_reset(self, auth: Auth, user: User) -> None:
         """Who asked for one before must ask again (Contao #7510)."""
         mailed = auth.get_reset_password_token(EMAIL)
@@ -875,6 +887,84 @@ class TestExportAccount:
         assert [each["fact"] for each in stored["history"]] == [
             "account.created", "reset.requested", "session.opened"]
         assert [each["current"] for each in stored["sessions"]] == [True]
+
+
+class Person(NamedTuple):
+    """Somebody who is signed in and about to change their address."""
+
+    email: str
+    session_id: str
+    token: str
+
+
+class TestBystander:
+    """Somebody else, whose rows nothing that a user does may touch."""
+
+    @pytest.fixture
+    def service(self, db: DB, settings: Settings, clock: Clock,
+                mailbox: Mailbox) -> Auth:
+        """The service, with a mailbox."""
+        return Auth(db, settings, clock, mailbox)
+
+    @pytest.fixture
+    def bob(self, service: Auth, mailbox: Mailbox) -> Person:
+        """The first user, and after him Eve, who has something of all."""
+        people = []
+        for email in (EMAIL, "eve@me.com"):
+            service.register_user(email, PASSWORD)
+            session_id = service.log_in(email, PASSWORD)
+            service.change_email(session_id, PASSWORD, "new-" + email)
+            service.deliver_mail()
+            people.append(Person(email, session_id,
+                                 mailbox.token("new-" + email)))
+            service.get_reset_password_token(email)
+        bob, eve = people
+        service.acting_for(Caller(next_device=STRANGE_TOKEN)).log_in(
+            eve.email, PASSWORD)
+        service.change_email(eve.session_id, PASSWORD, "newer@me.com")
+        return bob
+
+    @pytest.mark.parametrize("act", [
+        lambda auth, bob: auth.verify_email(bob.token),
+        lambda auth, bob: auth.reset_password(
+            auth.get_reset_password_token(bob.email), "new"),
+        lambda auth, bob: auth.change_password(
+            bob.session_id, PASSWORD, "new"),
+        lambda auth, bob: auth.change_email(
+            bob.session_id, PASSWORD, "newest@me.com"),
+        lambda auth, bob: auth.delete_account(bob.session_id, PASSWORD),
+        lambda auth, bob: auth.log_in(bob.email, PASSWORD),
+        lambda auth, bob: auth.log_out(bob.session_id),
+        lambda auth, bob: auth.end_other_sessions(bob.session_id),
+        lambda auth, bob: auth.destroy_session(1)],
+        ids=["verify_email", "reset_password", "change_password",
+             "change_email", "delete_account", "log_in", "log_out",
+             "end_other_sessions", "destroy_session"])
+    def test_keeps_everything(
+            self, service: Auth, bob: Person, settings: Settings,
+            act: Callable[[Auth, Person], object]) -> None:
+        """Rows are looked for by whose they are."""
+        def hers() -> Dict[str, List[Tuple[Any, ...]]]:
+            """Return the rows of the second user."""
+            return {
+                table: rows(settings.database_url, "SELECT * FROM {} WHERE "
+                            "{} = 2 ORDER BY 1".format(table, owner))
+                for table, owner in (
+                    ("users", "id"), ("accounts", "user_id"),
+                    ("sessions", "user_id"), ("devices", "user_id"),
+                    ("mail_tokens", "user_id"), ("outbox", "user_id"),
+                    ("audit", "user_id"))}
+        before = hers()
+        assert all(before.values())
+        act(service, bob)
+        assert hers() == before
+
+    def test_user_loses_what_was_mailed_to_the_old_address(
+            self, service: Auth, bob: Person, db: DB) -> None:
+        """In both of its places (Keycloak #26815)."""
+        service.verify_email(bob.token)
+        assert db.find_all(MailToken, user_id=1) == []
+        assert db.find_user_by(id=1).reset_token is None
 
 
 class TestErrors:

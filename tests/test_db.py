@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 import pytest
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import (
+    IntegrityError, InvalidRequestError, ProgrammingError)
 from sqlalchemy.orm.exc import NoResultFound  # type: ignore[attr-defined]
 
-from db import DB
+from db import DB, FAULTS
+from engines import database_of
 from errors import EmailTaken, Unavailable
 from models import Account, Attempt, MailToken, Session, Visit
 from settings import Settings
@@ -110,6 +112,41 @@ class TestFile:
         assert (ended.returncode, ended.stderr) == (0, "")
 
 
+class TestInit:
+    """Which database a store is of."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> List[Any]:
+        """The URL and the threads of each database that is asked for."""
+        asked: List[Any] = []
+
+        def ask(url: str, threads: int) -> Any:
+            """Note what is asked for, and give it."""
+            asked.append((url, threads))
+            return database_of(url, threads)
+        monkeypatch.setattr("db.database_of", ask)
+        return asked
+
+    def test_of_the_environment(
+            self, monkeypatch: pytest.MonkeyPatch, asked: List[Any]) -> None:
+        """As everything that is not told."""
+        monkeypatch.setenv("DATABASE_URL", "sqlite:////tmp/other.db")
+        monkeypatch.setenv("THREADS", "7")
+        DB()
+        DB(threads=3)
+        assert asked == [("sqlite:////tmp/other.db", 7),
+                         ("sqlite:////tmp/other.db", 3)]
+
+    def test_of_an_url(
+            self, monkeypatch: pytest.MonkeyPatch, asked: List[Any]) -> None:
+        """Then the environment is not looked at."""
+        monkeypatch.setenv("THREADS", "many")
+        DB("sqlite:////tmp/other.db")
+        DB("sqlite:////tmp/other.db", 3)
+        assert asked == [("sqlite:////tmp/other.db", Settings().threads),
+                         ("sqlite:////tmp/other.db", 3)]
+
+
 class TestAddUser:
     """A new user."""
 
@@ -177,6 +214,14 @@ class TestFindUserBy:
                 db.find_user_by(**{name: value})
         assert db.find_user_by(email=EMAIL).id == 1
 
+    def test_says_what_is_wrong(self, db: DB) -> None:
+        """Nobody, or no question."""
+        with pytest.raises(NoResultFound, match="^no user matches$"):
+            db.find_user_by(id=7)
+        with pytest.raises(InvalidRequestError,
+                           match="^find_user_by needs a criterion$"):
+            db.find_user_by()
+
     def test_is_a_value(self, db: DB) -> None:
         """Changing it, also in a transaction, changes no database."""
         db.add_user(EMAIL, HASH)
@@ -205,14 +250,16 @@ class TestUpdateUser:
     def test_only_columns_are_attributes(self, db: DB, name: str) -> None:
         """What SQLAlchemy adds to the class is nobody's to set."""
         user = db.add_user(EMAIL, HASH)
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="^{} is not a user attribute$"
+                           .format(name)):
             db.update_user(user.id, **{name: "x"})
 
     def test_address_of_somebody_else(self, db: DB) -> None:
         """Refused, whatever its spelling, and nothing else is changed."""
         db.add_user(EMAIL, HASH)
         eve = db.add_user("eve@me.com", HASH)
-        with pytest.raises(EmailTaken):
+        with pytest.raises(EmailTaken,
+                           match="^User BOB@ME.COM already exists$"):
             db.update_user(eve.id, email=EMAIL.upper(), session_id="x")
         assert db.find_user_by(id=eve.id).email == "eve@me.com"
         assert db.find_user_by(id=eve.id).session_id is None
@@ -260,6 +307,13 @@ class TestTransaction:
         with db.transaction():
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 outside.execute("BEGIN IMMEDIATE")
+
+    @sqlite_only
+    def test_readers_do_not_take_it(self, db: DB, outside: Any) -> None:
+        """Nor wait for whoever has it."""
+        outside.execute("BEGIN IMMEDIATE")
+        assert db.find_all(User) == []
+        outside.execute("ROLLBACK")
 
     def test_the_next_one_works_after_a_failure(self, db: DB) -> None:
         """A constraint violated by one request is not the next one's."""
@@ -324,6 +378,14 @@ class TestVocabulary:
         row, = db.find_all(Attempt)
         assert (row.failures, row.first_at, row.blocked_until,
                 row.expires_at) == (1, 3, 4, 5)
+
+    def test_add_all_or_none(self, db: DB) -> None:
+        """One that cannot be saved undoes those before it."""
+        with pytest.raises(IntegrityError):
+            db.add_all(Attempt, [dict(
+                key=key, failures=1, first_at=3, blocked_until=4,
+                expires_at=5) for key in "aba"])
+        assert db.find_all(Attempt) == []
 
     def test_find_visit_is_a_session_and_whose_it_is(self, db: DB) -> None:
         """All that an answer needs, by one look."""
@@ -438,6 +500,42 @@ class TestUnavailable:
             db.find_visit("precious")
         assert "sessions" in str(caught.value.__cause__)
         assert "precious" not in str(caught.value.__cause__)
+
+
+class Said(Exception):
+    """What PostgreSQL says, with the code of it."""
+
+    def __init__(self, sqlstate: str) -> None:
+        """Say this."""
+        self.sqlstate = sqlstate
+
+
+class TestFaults:
+    """Whose fault it is."""
+
+    @pytest.mark.parametrize("code", ["42P01", "42501"])
+    def test_table_that_is_gone_or_shut(self, code: str) -> None:
+        """The store's: it cannot serve."""
+        with pytest.raises(Unavailable):
+            with FAULTS:
+                raise ProgrammingError("SELECT", {}, Said(code))
+
+    @pytest.mark.parametrize("said", [Said("42601"), Exception()])
+    def test_mistake_of_ours(self, said: Exception) -> None:
+        """It stays what it is, also from who gives no codes."""
+        with pytest.raises(ProgrammingError):
+            with FAULTS:
+                raise ProgrammingError("SELECT", {}, said)
+
+
+class TestCounted:
+    """The highest id that a table ever gave."""
+
+    def test_table_without_ids(self, db: DB) -> None:
+        """It has given none."""
+        db.add_missing(Attempt(key="k", failures=1, first_at=3,
+                               blocked_until=4, expires_at=5))
+        assert db.counted(Attempt) == 0
 
 
 class TestAddUsers:

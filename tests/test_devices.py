@@ -2,6 +2,7 @@
 """Known browsers: who is one, for how long, and how many a user has."""
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Callable, List
 
 import pytest
@@ -317,6 +318,20 @@ class TestNewDeviceMail:
                          email=EMAIL, password=STRONG)
         safe.deliver_mail()
         assert "unknown browser, 203.0.113.2" in mailbox.text(EMAIL)
+
+    def test_name_is_cut_and_a_network_need_not_be(
+            self, browsers: Callable[..., Visitor], safe: Auth, db: DB,
+            clock: Clock, mailbox: Mailbox) -> None:
+        """Whatever the caller says fits into the mail."""
+        browsers(1).logs_in(EMAIL, STRONG)
+        service = Auth(db, dataclasses.replace(
+            safe.settings, new_device_mail=True), clock, mailbox)
+        service.acting_for(Caller(
+            user_agent="A" * 200, next_device=STRANGE_TOKEN)).log_in(
+                EMAIL, STRONG)
+        service.deliver_mail()
+        assert "\n{}, unknown network\n".format("A" * 180) \
+            in mailbox.text(EMAIL)
 
 
 class TestForgetOld:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import sys
 from contextlib import suppress
 from functools import partial
@@ -142,6 +143,13 @@ class TestBackoff:
         assert refusals == [1] * 20
         assert refused_for(counts, GUESSES, NOW + 1) == 0
 
+    def test_remembers_the_first_failure(self) -> None:
+        """Until the row is forgotten."""
+        counted = Attempt(**BACKOFF.after(nothing_yet(NOW), NOW))
+        assert BACKOFF.after(counted, NOW + 1)["first_at"] == NOW
+        late = NOW + FORGOTTEN_AFTER
+        assert BACKOFF.after(counted, late)["first_at"] == late
+
     def test_patience_gets_a_hundred_tries(self) -> None:
         """And then none for as long as the lane is remembered."""
         now, counted = NOW, nothing_yet(NOW)
@@ -175,6 +183,12 @@ class TestWindow:
             counts.admit([NETWORK], NOW + 200)
         assert refused_for(counts, NETWORK, NOW + 299) == 1
         assert refused_for(counts, NETWORK, NOW + 300) == 0
+
+    def test_last_second_is_of_the_window(self, counts: Throttle) -> None:
+        """And no start of the next."""
+        for moment in (NOW, NOW, NOW, NOW, NOW + 299):
+            counts.admit([NETWORK], moment)
+        assert refused_for(counts, NETWORK, NOW + 299) == 1
 
     def test_next_one_starts_with_the_first_try_in_it(
             self, counts: Throttle) -> None:
@@ -529,6 +543,11 @@ class TestLane:
             ("a", "\ud800b"))]
         assert len({each.key for each in lanes}) == len(lanes)
 
+    def test_key_is_that_of_every_release(self) -> None:
+        """Another one would forget what is counted, and let all guess on."""
+        assert GUESSES.key == hashlib.sha256(
+            b"login:account\0bob@me.com").hexdigest()
+
     @both_rules
     def test_row_names_nobody(
             self, counts: Throttle, db: DB, lane: Lane) -> None:
@@ -554,7 +573,14 @@ class TestLanes:
         """One rule for every way to try one, and no count is shared."""
         lanes = [counts.account("7"), counts.device("7"), counts.confirm(7)]
         assert {lane.rule for lane in lanes} == {BACKOFF}
-        assert len({lane.key for lane in lanes}) == 3
+        assert [(lane.name, lane.who) for lane in lanes] == [
+            ("login:account", "7"), ("login:device", "7"), ("confirm", "7")]
+
+    def test_known_ones(self, counts: Throttle) -> None:
+        """Those of whom we have seen a proof before."""
+        assert [lane.known for lane in (
+            counts.device("7"), counts.confirm(7), counts.account("7"))] \
+            == [True, True, False]
 
     @pytest.mark.parametrize("name, rule", [
         ("login", Window(30, 300)), ("register", Window(20, HOUR)),
@@ -568,6 +594,12 @@ class TestLanes:
     def test_caller_without_a_network(self, counts: Throttle) -> None:
         """Our own code is no client; all of it would share one lane."""
         assert counts.network("login", "") == []
+
+    def test_users(self, counts: Throttle) -> None:
+        """What one has used up is nobody else's loss."""
+        lanes = counts.moves(7, "203.0.113.7") + [counts.rarely("export", 7)]
+        assert [(lane.name, lane.who) for lane in lanes] == [
+            ("mail:network", "203.0.113.7"), ("moves", "7"), ("export", "7")]
 
     def test_mails(self, counts: Throttle) -> None:
         """Three an hour of a kind, so that no mailbox is flooded."""

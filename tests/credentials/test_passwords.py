@@ -92,18 +92,21 @@ class TestValidatePassword:
         None, "", b"pw", 7, ["pw"], {"pw": 1}], ids=repr)
     def test_no_text_is_missing(self, password: Any) -> None:
         """The message names the field it was asked for."""
-        with pytest.raises(InvalidInput, match="new_password is missing"):
+        with pytest.raises(InvalidInput, match="^new_password is missing$"):
             passwords.validate_password(password, "new_password")
 
     def test_too_long(self) -> None:
         """One more than the limit, and the limit is told."""
-        with pytest.raises(InvalidInput, match="longer than 1024"):
+        with pytest.raises(InvalidInput, match="^password is longer than "
+                                               "1024 characters$"):
             passwords.validate_password("x" * 1025)
 
-    def test_half_a_surrogate_pair(self) -> None:
+    @pytest.mark.parametrize("half", ["\ud800", "\udfff"], ids=ascii)
+    def test_half_a_surrogate_pair(self, half: str) -> None:
         """No encoding can write it."""
-        with pytest.raises(InvalidInput, match="not valid Unicode"):
-            passwords.validate_password("x\ud800")
+        with pytest.raises(InvalidInput,
+                           match="^password is not valid Unicode$"):
+            passwords.validate_password("x" + half)
 
 
 class TestHashPassword:
@@ -213,6 +216,12 @@ class TestUnmatchableHash:
 
 class TestNeedsRehash:
     """Whether a verified hash is to be replaced."""
+
+    @pytest.mark.parametrize("cost, needed", [(12, False), (13, True)])
+    def test_cost_of_two_digits(self, cost: int, needed: bool) -> None:
+        """As it is in production."""
+        hashed = "$2b$12$" + "." * 53
+        assert passwords.needs_rehash(hashed, cost) is needed
 
     @pytest.mark.parametrize("password", ["pw", "x" * 73],
                              ids=["plain", "prehashed"])
@@ -422,6 +431,11 @@ class TestRefuseWeak:
                 "service's name, which attackers try first: choose another")
         assert weakness(password, words=["mallory", word]) \
             == (said if weak else "")
+
+    def test_field_is_the_password_unless_told(self) -> None:
+        """As in every other complaint about one."""
+        with pytest.raises(WeakPassword, match="^password is shorter "):
+            passwords.refuse_weak("pw", 8)
 
     def test_says_one_thing_at_a_time(self) -> None:
         """What is to be done first: make it longer."""

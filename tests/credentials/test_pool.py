@@ -285,6 +285,25 @@ class TestLine:
         third.set()
         assert line.goes_on() == ["m1", "m2", "m3", "b1", "m4", "b2"]
 
+    def test_nobody_is_known_unless_told(self, line: Line) -> None:
+        """Nor behind in the line for being of no party."""
+        line.joins("m1", MALLORY)
+        line.joins("m2", MALLORY)
+        ask = threading.Thread(target=line.pool.run,
+                               args=(lambda: line.done.append("n"),))
+        ask.start()
+        wait_until(lambda: line.told == (3, 1))
+        assert line.goes_on() == ["m1", "n", "m2"]
+        ask.join()
+
+    def test_no_places_but_the_slots(self) -> None:
+        """Whoever is not hashed at once is sent away."""
+        line = Line(1, time.monotonic)
+        line.joins("b", BOB)
+        assert line.refused == [("b", 1)]
+        line.goes_on()
+        line.pool.close()
+
     def test_one_party_may_have_all_of_it(self, line: Line) -> None:
         """While nobody else comes, none is sent away."""
         for name in "1234":
@@ -364,6 +383,15 @@ class TestDemandRoom:
         for _ in range(9):
             line.pool.demand_room((MALLORY,))
         assert line.told == (0, 1)
+
+    def test_known_one_is_let_in_where_a_stranger_is_not(
+            self, line: Line) -> None:
+        """One of the strangers makes room."""
+        for name in "1234":
+            line.joins(name, (name, ""))
+        with pytest.raises(Overloaded):
+            line.pool.demand_room((BOB,))
+        line.pool.demand_room((BOB,), known=True)
 
     def test_refuses_who_would_be_sent_away(self, line: Line) -> None:
         """And nobody with a better claim."""

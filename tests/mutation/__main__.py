@@ -3,7 +3,7 @@
 
     python3 -m tests.mutation           all of it
     python3 -m tests.mutation 'auth.*'  some anew; the rest is as it was
-    python3 -m tests.mutation living    those that lived last time
+    python3 -m tests.mutation living    those that lived and should not have
 
 The breaking is done by mutmut, in a copy of the project; how the mutants meet
 the tests stands in quick.py. Writes docs/mutants.md, and ends with 1 if too
@@ -154,15 +154,15 @@ def main(words: List[str]) -> int:
     from importlib.metadata import version  # not there on Python 3.7
 
     last = json.loads(LAST.read_text()) if words and LAST.exists() else {}
-    mutants = prepare()
+    mutants, reasons = prepare(), read_reasons(REASONS.read_text())
     asked = [each.name for each in mutants if not words or any(
         fnmatch(each.name, word) for word in words)
-        or words == ["living"] and not last.get(str(each))]
+        or words == ["living"] and not last.get(str(each))
+        and (each.function, each.change) not in reasons]
     killed = try_out(asked)
     mutants = [Mutant(each.name, each.change, killed.get(
         each.name, last.get(str(each), False))) for each in mutants]
     LAST.write_text(json.dumps({str(each): each.killed for each in mutants}))
-    reasons = read_reasons(REASONS.read_text())
     PAGE.write_text(page(mutants, reasons, "mutmut {}, Python {}".format(
         version("mutmut"), platform.python_version())))
     wrong = complaints(mutants, reasons)

@@ -25,6 +25,8 @@ from tests.databases import file_with_tables
 
 # What to try, a list of names; what became of them; what a test sees.
 ASKED, ANSWERED, SEEN = map(Path, ("asked.json", "answered.json", "seen.json"))
+# Which test noticed a mutant, in a file for each.
+KILLERS = Path("killers")
 # The tests that look closely at a room, by the start of their names.
 NEAR = {
     "throttle": ["tests/test_throttle.py", "tests/test_lockout.py",
@@ -49,6 +51,8 @@ NEAR = {
 # A test that takes longer is left out, in seconds; and one that takes so many
 # times as long with a mutant, and some seconds, has noticed it.
 LONGEST, TIMES, PATIENCE = 1, 10, 4
+# The mutant of this process, if it has one.
+MET: List[str] = []
 # In a process of their own, which has no mutants.
 FAR_AWAY = {"server", "start_server"}
 
@@ -71,6 +75,13 @@ def forked(work: Callable[[], int]) -> int:
         finally:
             os._exit(code)
     return child
+
+
+def pytest_exception_interact(node: pytest.Item) -> None:
+    """Tell which test noticed, and end; what a mutant left behind may hang."""
+    for mutant in MET:
+        (KILLERS / mutant).write_text(node.nodeid)
+        os._exit(1)
 
 
 def passes(item: pytest.Item) -> bool:
@@ -107,6 +118,7 @@ def meet(mutant: str, items: List[pytest.Item],
     from mutmut.mutation import trampoline
 
     trampoline.set_mutant_under_test(mutant)
+    MET.append(mutant)
     with open(os.devnull, "w") as nowhere:
         for item in items:
             faulthandler.dump_traceback_later(
@@ -119,13 +131,19 @@ def meet(mutant: str, items: List[pytest.Item],
 
 def near(mutant: str, items: List[pytest.Item],
          seen: Dict[str, Seen]) -> List[pytest.Item]:
-    """Return the tests that may notice a mutant, the quickest first."""
+    """Return the tests that may notice a mutant.
+
+    First those that noticed another one of its function, then by their time.
+    """
     function = mutant.partition("__mutmut_")[0]
+    killers = {each.read_text()
+               for each in KILLERS.glob(function + "__mutmut_*")}
     rooms = tuple(NEAR[mutant.partition(".")[0]])
     found = sorted(
         (each for each in items if each.nodeid in seen
          and function in seen[each.nodeid].reached),
-        key=lambda each: seen[each.nodeid].seconds)
+        key=lambda each: (each.nodeid not in killers,
+                          seen[each.nodeid].seconds))
     return [each for each in found if seen[each.nodeid].seconds < LONGEST
             and each.nodeid.startswith(rooms)] or found
 
@@ -156,6 +174,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
              & set(getattr(each, "fixturenames", ()))]
     for each in items:
         each.add_marker("made_up")  # answers are compared with nothing
+    KILLERS.mkdir()
     file_with_tables()  # made by whole code, and inherited
     os.waitpid(forked(partial(look, items)), 0)
     meet_all(json.loads(ASKED.read_text()), items, {

@@ -2,6 +2,7 @@
 """The verdict on a run of mutants, on results that are made up."""
 from __future__ import annotations
 
+import sys
 from typing import List
 
 import pytest
@@ -12,6 +13,8 @@ from tests.mutation.breaking import (
     SUBJECTS, Mutant, mutated, undecorated)
 
 pytestmark = pytest.mark.once
+breaks = pytest.mark.skipif(sys.version_info < (3, 10),
+                            reason="mutmut has no packages for this Python")
 
 CHANGE = ("- return now + 1", "+ return now - 1")
 SAID = """What is said to whoever reads the file.
@@ -68,6 +71,7 @@ class TestComplaints:
 class TestMutated:
     """How a file is broken."""
 
+    @breaks
     def test_one_change_a_mutant(self) -> None:
         """Told as a function and what goes and comes in it."""
         pytest.importorskip("mutmut", reason="make mutants installs it")
@@ -112,6 +116,7 @@ class TestReasons:
 class TestUndecorated:
     """How decorated functions are mutated, too."""
 
+    @breaks
     def test_means_the_same(self) -> None:
         """The decorators are applied, in their order, once it is made."""
         source = ("class A:\n"
