@@ -506,7 +506,7 @@ class Said(Exception):
     """What PostgreSQL says, with the code of it."""
 
     def __init__(self, sqlstate: str) -> None:
-        """Say this."""
+        """Keep the code that programs go by."""
         self.sqlstate = sqlstate
 
 
