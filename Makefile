@@ -14,8 +14,9 @@ TOOL_PACKAGES := "uv>=0.13" "pip-audit>=2.10" "cyclonedx-bom>=7.5"
 BENCH = $(BIN)/python -m benchmarks $(if $(SERVER),--server $(SERVER),) $(if $(ONLY),--only $(ONLY),)
 DEPLOYED = $(sort $(filter-out requirements-dev.txt requirements-bench.txt requirements-mutants.txt,$(wildcard requirements*.txt)))
 ADVISORIES ?= pypi
+LOCK ?= requirements.lock
 .DEFAULT_GOAL := help
-.PHONY: help run serve doctor test test-quick test-ends lint types coverage proof mutants timing bench bench-peers screenshots e2e docs lock audit sbom clean
+.PHONY: help run serve doctor test test-quick test-ends lint types static coverage proof mutants timing bench bench-peers screenshots e2e docs lock audit sbom clean
 
 help:  ## Print what each target does.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -44,17 +45,20 @@ lint: $(VENV)/dev.done  ## Check the style of every Python file.
 types: $(VENV)/dev.done  ## Check the types of every Python file, strictly.
 	@$(BIN)/mypy
 
+static: $(VENV)/dev.done  ## Look for mistakes, wrong types and secrets in every file, without running it.
+	@$(BIN)/python -m tests.static
+
 coverage: $(VENV)/dev.done  ## Run every test and print the branches that none of them took.
 	@$(BIN)/coverage run -m pytest && $(BIN)/coverage report
 
-proof: $(VENV)/dev.done  ## Show every promise at its full size, for docs/proof.md; takes 20 minutes.
-	@$(BIN)/python -m tests.proofs
+proof: $(VENV)/dev.done  ## Show every promise at its full size, for docs/proof.md; takes 20 minutes (ONLY='kill timing').
+	@$(BIN)/python -m tests.proofs $(ONLY)
 
 mutants: $(VENV)/mutants.done  ## Break the heart in small ways, and see that tests notice, for docs/mutants.md; takes an hour (ONLY='throttle.*').
 	@$(BIN)/python -m tests.mutation $(if $(ONLY),'$(ONLY)')
 
 timing: $(VENV)/dev.done  ## Measure whether known and unknown addresses differ in time; takes minutes.
-	@$(BIN)/python -m tests.timing
+	@PROVING=1 $(BIN)/python -m pytest -q tests/proofs/test_timing.py && echo "Time tells nobody who has an account."
 
 bench: $(VENV)/bench.done  ## Measure speed against the limits, for docs/performance.md (SERVER=gunicorn, ONLY=get,storm).
 	@$(BENCH)
@@ -78,7 +82,7 @@ lock: $(TOOLS)/tools.done  ## Pin every package that is deployed, with hashes, i
 
 audit: $(TOOLS)/tools.done  ## Ask whether a locked package has a known vulnerability; fails if nobody answers.
 	@$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
-	  --vulnerability-service $(ADVISORIES) --requirement requirements.lock || { \
+	  --vulnerability-service $(ADVISORIES) --requirement $(LOCK) || { \
 	  echo "Not clean: either a vulnerability is named above, or the advisories could not"; \
 	  echo "be asked, and nothing is known. Another source: make audit ADVISORIES=osv"; exit 1; }
 

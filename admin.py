@@ -339,7 +339,8 @@ class Administration:
         """Copy a SQLite file as it is at this moment, while it is in use.
 
         Whole or not at all; what was at that path before is replaced. Raises
-        InvalidInput for PostgreSQL, which has its own tools.
+        InvalidInput for PostgreSQL, which has its own tools, and for a path
+        that is the database itself.
         """
         self._db.back_up(path)
 
@@ -387,7 +388,9 @@ class Administration:
     def _lanes_of(self, user: User) -> Lanes:
         """Return every lane in which something of a user is counted.
 
-        By number, by device, by address, and by those they asked to have.
+        By number, by device, by address, and by those they asked to have. Not
+        what is counted of somebody else's: whoever guesses could have it
+        forgotten, by asking for that address and leaving.
         """
         lanes = self._throttle.moves(user.id, "") + [
             self._throttle.confirm(user.id)] + [
@@ -399,7 +402,9 @@ class Administration:
             Outgoing, user_id=user.id, purpose=CHANGE)
         asked += self._db.find_all(
             MailToken, user_id=user.id, purpose=CHANGE)
-        for email in {user.email} | {each.email for each in asked}:
+        for email in {user.email} | {
+                each.email for each in asked
+                if not self._db.find(User, email=each.email)}:
             lanes += [self._throttle.account(email)] \
                 + self._outbox.lanes(email)
         return lanes

@@ -73,7 +73,8 @@ STATUS: Dict[Type[AuthError], int] = {
 KINDS = kinds_of(STATUS)
 # Refusals that whoever runs the service wants to hear of (ASVS 16.3). Not
 # Overloaded, of which a flood brings thousands a second: the metrics count it.
-REMARKABLE = (Unavailable, Throttled, CrossSite, UnknownHost, DevelopmentOnly)
+REMARKABLE = (Unavailable, Throttled, CrossSite, UnknownHost, DevelopmentOnly,
+              UnknownSession, ResetRefused, VerificationRefused)
 RELAXED = (
     "development mode: reset tokens are handed to whoever names an address, "
     "cookies travel without TLS, addresses are not verified and any password "
@@ -103,7 +104,7 @@ def users() -> Response:
 def login() -> Response:
     """Sign in and hand the session to the browser as a cookie."""
     email, password = fields("email", "password")
-    token = auth().log_in(email, password)
+    token = auth().sign_in(email, password, session_id())
     return set_session(jsonify(email=email, message="logged in"), token)
 
 

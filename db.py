@@ -381,7 +381,8 @@ class DB:
     def back_up(self, path: str) -> None:
         """Copy a SQLite file as it is at this moment, while it is in use.
 
-        Raises InvalidInput for a PostgreSQL database.
+        Raises InvalidInput for a PostgreSQL database, and for a path that is
+        the file itself.
         """
         with FAULTS:
             self._database.prepare()

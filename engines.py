@@ -30,6 +30,8 @@ CONNECT_SECONDS = 2
 POOL_SECONDS = 1
 # What a statement may take, and a wait for somebody else's row.
 STATEMENT_MS, LOCK_MS = 5000, 1000
+# A server that says nothing for so long will not say that it gave up either.
+SILENCE_SECONDS = 6
 # Beside those of requests: the mail sender, health checks.
 SPARE_CONNECTIONS = 4
 # Whoever upgrades a server's database holds this; any number will do.
@@ -57,6 +59,7 @@ class SqliteFile:
                           "check_same_thread": False})
         event.listen(self.engine, "connect", _tune)
         event.listen(self.engine, "begin", _begin_immediate)
+        event.listen(self.engine, "handle_error", _open_anew)
         self._path = str(self.engine.url.database)
         self._lock = threading.Lock()
         self._file: Optional[Tuple[int, int]] = None
@@ -134,8 +137,11 @@ class SqliteFile:
         """Copy the file as it is at this moment, whoever writes meanwhile.
 
         Whole or not at all, and for its owner only. What was there before is
-        replaced.
+        replaced; but never the file itself, which servers write to meanwhile.
         """
+        if _identity(path) == _identity(self._path):
+            raise InvalidInput("the copy would replace the database itself: "
+                               "name another file")
         partial = path + ".partial"
         with suppress(FileNotFoundError):
             os.remove(partial)
@@ -173,6 +179,8 @@ class PostgresServer:
         event.listen(self.engine, "handle_error", _say_less)
         event.listen(self.engine, "engine_connect", _ping)
         event.listen(self.engine, "begin", _begin)
+        if "options" in _patience(url):
+            event.listen(self.engine, "connect", _hang_up_on_silence)
         self._ready = False
 
     def prepare(self, within: float = 0) -> None:
@@ -206,6 +214,7 @@ class PostgresServer:
             connection.execute(text(
                 "SELECT pg_advisory_xact_lock({})".format(UPGRADE_LOCK)))
             connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.info["patient"] = True
             if is_behind(version_of(connection)):
                 upgrade(connection)
 
@@ -218,7 +227,7 @@ class PostgresServer:
         """Return the highest id that a table ever gave, 0 for none."""
         return int(connection.execute(text(
             "SELECT CASE WHEN is_called THEN last_value ELSE 0 END "
-            "FROM {}_id_seq".format(table))).scalar())
+            "FROM {}_id_seq".format(table))).scalar())  # nosec B608 # ours
 
     def count_on(self, connection: Any, table: str, given: int) -> None:
         """Give no id of a table again up to this one."""
@@ -245,6 +254,7 @@ class Lookup:
         # the pool takes as long as the file. A server does not.
         self._keeps = engine.dialect.name == "sqlite"
         self._kept: List[Any] = []
+        event.listen(engine, "handle_error", self._open_anew)
 
     def first(self, value: str) -> Any:
         """Return the first row, None if there is none.
@@ -253,6 +263,7 @@ class Lookup:
         which replaces a connection that broke, and says what it is. Raises
         ConnectionError if there is no connection at all.
         """
+        kept = self._kept
         connection = self._connection()
         try:
             cursor = connection.cursor()
@@ -261,8 +272,11 @@ class Lookup:
             found = cursor.fetchone()
         except self._fault:
             self._drop(connection)
+        except TimeoutError:
+            self._drop(connection)
+            raise
         else:
-            self._give_back(connection)
+            self._give_back(connection, kept)
             return found
         with self._engine.connect() as another:
             return another.execute(
@@ -270,8 +284,14 @@ class Lookup:
 
     def close(self) -> None:
         """Close what is kept; the next look-up opens it anew."""
-        while self._kept:
-            self._kept.pop().close()
+        kept, self._kept = self._kept, []
+        while kept:
+            kept.pop().close()
+
+    def _open_anew(self, context: Any) -> None:
+        """Keep no connection from before a fault."""
+        if context.is_disconnect:
+            self.close()
 
     def _connection(self) -> Any:
         """Return a connection that nobody else uses."""
@@ -287,10 +307,13 @@ class Lookup:
             connection.detach()
         return connection
 
-    def _give_back(self, connection: Any) -> None:
-        """Have a connection for the next look-up, the sooner the better."""
-        if self._keeps:
-            self._kept.append(connection)
+    def _give_back(self, connection: Any, kept: List[Any]) -> None:
+        """Have a connection for the next look-up, the sooner the better.
+
+        Unless all that were kept since it was taken have been closed.
+        """
+        if self._keeps and kept is self._kept:
+            kept.append(connection)
         else:
             connection.close()
 
@@ -339,6 +362,20 @@ def _begin_immediate(connection: Any) -> None:
     """
     if connection.get_execution_options().get("writes"):
         connection.execute(text("BEGIN IMMEDIATE"))
+
+
+def _open_anew(context: Any) -> None:
+    """Keep no connection from before a fault of the file.
+
+    SQLite asks whether a file is read-only when it opens it, and shares the
+    answer between all connections of a process: as long as one is left, none
+    would write. A lock is no fault, and neither is a constraint.
+    """
+    error = context.original_exception
+    if type(error) in (sqlite3.DatabaseError, sqlite3.OperationalError) \
+            and "locked" not in str(error):
+        context.is_disconnect = True  # those in use end with their use
+        context.engine.pool.dispose()
 
 
 def _altering_engine(url: str) -> Any:
@@ -401,6 +438,41 @@ def _ping(connection: Any) -> None:
     connection.rollback()  # or what comes next could not begin anything
 
 
+def _hang_up_on_silence(connection: Any, record: Any) -> None:
+    """Have whoever waits for a server wait for so long, and no longer.
+
+    The limits above are the server's: it keeps none of them while its machine
+    is suspended or its disk hangs, and the kernel there goes on to say that
+    all is well.
+    """
+    wait = connection.wait
+
+    def wait_in_time(talk: Any, *words: Any, **named: Any) -> Any:
+        """Wait for the end of a talk with the server."""
+        if not record.info.get("patient"):
+            talk = _in_time(talk, connection)
+        return wait(talk, *words, **named)
+    connection.wait = wait_in_time
+
+
+def _in_time(talk: Any, connection: Any) -> Any:
+    """Go on with a talk, and hang up on a server that is silent.
+
+    Raises TimeoutError.
+    """
+    until = time.monotonic() + SILENCE_SECONDS
+    try:
+        wanted = next(talk)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() > until:
+                connection.pgconn.finish()
+                raise TimeoutError("the database server says nothing")
+            wanted = talk.send(ready)
+    except StopIteration as done:
+        return done.value
+
+
 def _begin(connection: Any) -> None:
     """Open the transaction of whoever will write."""
     if connection.get_execution_options().get("writes"):
@@ -414,6 +486,8 @@ def _say_less(context: Any) -> None:
     logs (Flask-AppBuilder CVE-2023-34110; docs/security.md#secrets).
     """
     error, said = context.original_exception, context.sqlalchemy_exception
+    if isinstance(error, TimeoutError):
+        context.is_disconnect = True
     reason = getattr(getattr(error, "diag", None), "message_primary", None)
     if reason:
         error.args = (reason,)

@@ -24,8 +24,11 @@ DEFAULT_DATABASE = "sqlite:///{}".format(
 LOGO_TYPES = {".svg": "image/svg+xml", ".png": "image/png",
               ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
               ".webp": "image/webp"}
-# What stands in for a secret wherever settings are shown.
+# What stands in for a secret wherever settings are shown; and what is one in
+# a URL, where PostgreSQL takes a password among the parameters, too.
 MASK = "***"
+SECRET_PART = re.compile(
+    r"(://[^:/]*:).*(?=@)|([?&][a-z_]*password=)[^&]*", re.I)
 
 
 class BadSettings(ValueError):
@@ -84,7 +87,7 @@ def _picture(name: str, text: str) -> str:
     if re.match(r"https://[a-z0-9.-]+(:[0-9]{1,5})?/[!-~]*\Z", text, re.I):
         return text
     if Path(text).suffix.lower() not in LOGO_TYPES \
-            or not Path(text).is_file() or not os.access(text, os.R_OK):
+            or not os.path.isfile(text) or not os.access(text, os.R_OK):
         raise ValueError(
             "{} must be a picture: a file that can be read and ends in {}, "
             "or a URL, as in https://www.example.com/logo.svg; not {!r}."
@@ -97,6 +100,16 @@ def _environment(name: str, text: str) -> str:
     if text not in ("development", "production"):
         raise ValueError("{} must be development or production, not {!r}."
                          .format(name, text))
+    return text
+
+
+def _host(name: str, text: str) -> str:
+    """Return the address to listen on, unless nobody could look it up."""
+    try:
+        text.encode("idna")  # as Python does before it asks the system
+    except UnicodeError:
+        raise ValueError("{} must be an address of this machine, as "
+                         "127.0.0.1, not {!r}.".format(name, text)) from None
     return text
 
 
@@ -204,7 +217,9 @@ def _mail_server(name: str, text: str) -> str:
     """Return the URL of a mail server; its password is not repeated."""
     try:
         parts = urlsplit(text)
+        # urlsplit() drops line breaks, and what uses the URL may not.
         good = (parts.scheme in ("smtp", "smtps") and parts.hostname
+                and not re.search(r"\s", text)
                 and (parts.port or 1) and parts.path in ("", "/")
                 and not parts.query and not parts.fragment)
     except ValueError:
@@ -226,8 +241,11 @@ def _address(name: str, text: str) -> str:
 
 
 def _folder(name: str, text: str) -> str:
-    """Return the name of a folder that exists."""
-    if not Path(text).is_dir():
+    """Return the name of a folder that exists.
+
+    Asked by os.path: Path raises for what it may not look at (Python < 3.14).
+    """
+    if not os.path.isdir(text):
         raise ValueError("{} must name a folder, and there is none at {!r}."
                          .format(name, text))
     return text
@@ -284,7 +302,7 @@ class Settings:
     database_url: str = _from(
         "DATABASE_URL", DEFAULT_DATABASE, _database, secret=True)
     # Loopback, because the development mode hands out reset tokens.
-    host: str = _from("HOST", "127.0.0.1")
+    host: str = _from("HOST", "127.0.0.1", _host)
     # 5000 is where the exercise's tools look; macOS may hold it for AirPlay.
     port: int = _from("PORT", 5000, _whole(1, 65535))
 
@@ -561,7 +579,7 @@ def _dangers(settings: Settings, environ: Mapping[str, str],
 def _has_folder(url: str) -> bool:
     """Tell whether a file can be made where a URL says, if it is one's."""
     _, file, path = url.partition("sqlite:///")
-    return not file or Path(path).parent.is_dir()
+    return not file or os.path.isdir(str(Path(path).parent))
 
 
 def _secret(name: str, environ: Mapping[str, str]) -> str:
@@ -597,7 +615,8 @@ def _spelled(seconds: int) -> str:
 def _shown(name: str, value: Any, secret: bool) -> str:
     """Return a value as text, spelled as in the environment.
 
-    Of a URL only the password is masked.
+    Of a URL only the password is masked, also one that libpq takes from the
+    query.
     """
     if isinstance(value, (frozenset, tuple)) and not isinstance(value, Rate):
         value = ",".join(sorted(value))
@@ -608,5 +627,5 @@ def _shown(name: str, value: Any, secret: bool) -> str:
     if not secret or not value:
         return str(value)
     if name.endswith("_URL"):
-        return re.sub(r"(://[^:/]*:).*@", r"\1{}@".format(MASK), value)
+        return SECRET_PART.sub(r"\1\2" + MASK, value)
     return MASK

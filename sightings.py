@@ -46,9 +46,11 @@ class Sightings:
         with self._lock:
             self._noted[session_id] = now
             if self._thread is None:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._write_all, name="sightings", daemon=True)
-                self._thread.start()
+                with suppress(RuntimeError):  # no memory for one: later
+                    thread.start()
+                    self._thread = thread
 
     def finish(self) -> None:
         """Return once everything that was noted is written or lost."""

@@ -13,7 +13,7 @@ import functools
 import gzip
 import unicodedata
 from pathlib import Path
-from typing import FrozenSet
+from typing import FrozenSet, List
 
 LIST = Path(__file__).with_name("common_passwords.txt.gz")
 # Shorter ones are on no list of ours: they are too short to be allowed.
@@ -45,9 +45,11 @@ def is_common(password: str) -> bool:
     string that is common itself or that nobody could have as a password.
     """
     key = canonical(password)
-    unit = repeated_unit(key)
-    return (key in common_passwords() or is_run(key)
-            or 0 < len(unit) < SHORTEST or (unit != "" and is_common(unit)))
+    units = repeated_units(key)
+    return (is_run(key)
+            or any(each in common_passwords() for each in [key] + units)
+            or any(len(each) < SHORTEST or is_common(each)
+                   for each in units[:1]))
 
 
 def canonical(password: str) -> str:
@@ -69,15 +71,13 @@ def common_passwords() -> FrozenSet[str]:
     return frozenset(gzip.decompress(LIST.read_bytes()).decode().splitlines())
 
 
-def repeated_unit(key: str) -> str:
-    """Return the shortest string that, repeated, makes this one, or "".
+def repeated_units(key: str) -> List[str]:
+    """Return the strings that, repeated, make this one, the shortest first.
 
-    It has to occur at least twice in full; the last time it may be cut off.
+    Each has to occur at least twice in full; the last time it may be cut off.
     """
-    for length in range(1, len(key) // 2 + 1):
-        if key[length:] == key[:-length]:
-            return key[:length]
-    return ""
+    return [key[:length] for length in range(1, len(key) // 2 + 1)
+            if key[length:] == key[:-length]]
 
 
 def is_run(key: str) -> bool:

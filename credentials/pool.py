@@ -99,13 +99,14 @@ class HashingPool:
         `parties` are those whose share of the line it takes; of two that
         have equal claims, one that is `known` goes first. Raises Overloaded,
         and computes nothing, if the line is full of those with better claims,
-        or gets so while this one waits.
+        or gets so while this one waits; or if there can be no thread to
+        compute it.
         """
         with self._changed:
+            self._start_threads()
             job = Job(task, parties, self._claim(parties, known), Future())
             self._line.append(job)
             self._send_away(self._by_claim()[self._room():])
-            self._start_threads()
             self._report()
             self._changed.notify_all()
         return job.outcome.result()
@@ -166,7 +167,7 @@ class HashingPool:
 
     def _refusal(self) -> Overloaded:
         """Return the error that says when the line will be worked off."""
-        count = len(self._line) + len(self._running)
+        count = len(self._line) + len(self._running) or 1
         return Overloaded(retry_after=math.ceil(
             count * self._took / len(self._slots)))
 
@@ -177,13 +178,21 @@ class HashingPool:
     # -- The threads
 
     def _start_threads(self) -> None:
-        """Have a thread for each slot."""
+        """Have a thread for each slot, and tell who comes if there is none.
+
+        A machine that is out of memory gives no thread; the next job asks
+        again. One that counted before it ran would be waited for for ever.
+        """
         for number, slot in enumerate(self._slots):
             if number not in self._threads:
-                self._threads[number] = threading.Thread(
+                thread = threading.Thread(
                     target=self._serve, args=(number, slot),
                     name="hashing", daemon=True)
-                self._threads[number].start()
+                with suppress(RuntimeError):
+                    thread.start()
+                    self._threads[number] = thread
+        if not self._threads:
+            raise self._refusal()
 
     def _serve(self, number: int, slot: _Slot) -> None:
         """Hash as long as there is work.

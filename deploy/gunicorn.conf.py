@@ -45,7 +45,7 @@ except BadSettings as error:
 REASONS = {400: "Bad Request", 414: "URI Too Long",
            431: "Request Header Fields Too Large",
            500: "Internal Server Error"}
-SHARED_MEMORY = "/dev/shm"
+SHARED_MEMORY = "/dev/shm"  # nosec B108 # of the system, and no name of ours
 
 
 class Log(Logger):

@@ -14,7 +14,8 @@ from email.utils import format_datetime, make_msgid
 from pathlib import Path
 from typing import List
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import (
+    Environment, FileSystemLoader, StrictUndefined, select_autoescape)
 
 from models import CHANGE, RESET, VERIFY
 from settings import HOUR, MINUTE, Settings
@@ -44,7 +45,7 @@ class Letters:
         # A name that a template misspells is an error, not a blank.
         self._templates = Environment(
             loader=FileSystemLoader(folders), undefined=StrictUndefined,
-            autoescape=lambda name: str(name).endswith(".html"),
+            autoescape=select_autoescape(["html"]),
             keep_trailing_newline=True)
 
     def write(self, purpose: str, email: str, at: int, token: str = "",

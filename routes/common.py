@@ -121,6 +121,15 @@ def _set_cookie(response: Response, name: str, value: str,
         expires=None if seconds else 0)
 
 
+# -- What browsers show
+
+def html(text: str) -> Response:
+    """Answer with a page, of which no other window gets hold (ASVS 3.4.8)."""
+    response = Response(text, content_type="text/html; charset=utf-8")
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    return response
+
+
 # -- What browsers keep
 
 def cached(body: bytes, content_type: str) -> Response:

@@ -325,7 +325,7 @@ OPERATIONS: Dict[Tuple[str, str], Operation] = {
     ("GET", "/docs/errors"): Operation(
         "show_errors", "People", "Explain each error",
         (Answer(200, "A page, with an anchor for each code.", TEXT,
-                media_type="text/html"),)),
+                POLICIES[1:], media_type="text/html"),)),
     ("GET", "/docs"): Operation(
         "show_page", "People", "Show this description as a page",
         (Answer(200, "Each route can be tried there.", TEXT,

@@ -58,9 +58,6 @@ OPERATIONS = "operations"
 # All that we answer; another one is a word of the client's.
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE"))
 FORWARDED = re.compile(r"HTTP_(FORWARDED|VIA|X_REAL_IP|X_FORWARDED_.*)\Z")
-# Ids are no secrets; asking the system for each would give up the turn that
-# this thread has in the interpreter.
-RANDOM = random.Random()
 # Under which name a request carries its id, from the first on.
 NAME = "bienvenue.request_id"
 
@@ -80,8 +77,11 @@ def guard(app: Flask) -> None:
 class Named:
     """Around the app: each request has an id, each answer our headers.
 
-    The id is the caller's own if it is fit for a log. A header that an answer
-    has already goes before ours.
+    The id is the caller's own if it is fit for a log. Otherwise it is no
+    secret, so the system is not asked for it, which would give up the turn
+    that this thread has in the interpreter; but of Python's own generator,
+    which alone starts anew in a process that is forked. A header that an
+    answer has already goes before ours.
     """
 
     def __init__(self, app: Any, headers: Mapping[str, str]) -> None:
@@ -93,7 +93,7 @@ class Named:
         """Answer a request as the application does, and say whose it is."""
         given = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = given if REQUEST_ID.match(given) else "{:032x}".format(
-            RANDOM.getrandbits(128))
+            random.getrandbits(128))  # nosec B311 # as said, no secret
         environ[NAME] = request_id
 
         def start(status: str, headers: List[Tuple[str, str]],

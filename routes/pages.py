@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from werkzeug.exceptions import NotFound
 
 from routes import brand
-from routes.common import cached, service, session_id
+from routes.common import cached, html, service, session_id
 from settings import Settings
 
 pages = Blueprint("pages", __name__)
@@ -38,11 +38,9 @@ CSS, SCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
 def show_account() -> Response:
     """Show the page on which people sign up, sign in and help themselves."""
     settings = service().settings
-    response = Response(account_html(settings, bool(session_id())),
-                        content_type="text/html; charset=utf-8")
+    response = html(account_html(settings, bool(session_id())))
     response.headers["Content-Security-Policy"] = POLICY.format(
         " ".join(filter(None, ("'self'", brand.logo_origin(settings)))))
-    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     return response
 
 

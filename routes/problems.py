@@ -16,7 +16,7 @@ from flask import Blueprint, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from errors import AuthError
-from routes.common import service
+from routes.common import html, service
 from routes.guards import HEADERS
 
 problems = Blueprint("problems", __name__)
@@ -161,8 +161,7 @@ def uri_of(request_id: str) -> str:
 @problems.route(PAGE, methods=["GET"])
 def show_errors() -> Response:
     """Show people what each code means."""
-    return Response(as_html(current_app.extensions["kinds"].values()),
-                    content_type="text/html; charset=utf-8")
+    return html(as_html(current_app.extensions["kinds"].values()))
 
 
 def as_html(kinds: Iterable[Kind]) -> str:

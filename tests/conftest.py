@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import io
 import logging
 from functools import partial
@@ -12,6 +13,8 @@ from typing import Any, Callable, Iterator, List
 import hypothesis
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import strategies as st
+from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from app import create_app
@@ -24,14 +27,33 @@ from tests.described import complaints
 from tests.helpers import (
     EMAIL, ORIGIN, PRODUCTION, STRONG, Clock, Mailbox, Server, Visitor)
 
+# Every test, also those that are not asked for.
+COLLECTED = pytest.StashKey[List[pytest.Item]]()
 # The same examples in every run: a failure is the change's, not the day's.
 hypothesis.settings.register_profile(
     "steady", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("steady")
+# A thousand applications are made here, and none is asked for the URL of a
+# route: to compile how they are written is nearly all that each would cost.
+setattr(Rule, "_compile_builder", lambda *_: lambda *_: None)
+# What is imported and collected stays until the end; nobody has to search for
+# garbage in it, now or later.
+gc.disable()
 
 
-def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+def pytest_collection_finish() -> None:
+    """Search for garbage in what comes from now on."""
+    # Old versions of Hypothesis look for who holds on to their source of
+    # chance, at the first test, and would find nobody after this.
+    hypothesis.given(st.none())(lambda _: None)()
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_collection_modifyitems(
+        config: pytest.Config, items: List[pytest.Item]) -> None:
     """Have reports tell what a test promises, or breaks (make proof)."""
+    config.stash[COLLECTED] = list(items)
     for item in items:
         for name in ("promise", "broken"):
             for mark in item.iter_markers(name):

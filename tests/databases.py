@@ -28,7 +28,7 @@ from typing import (
 import pytest
 
 from db import DB
-from tests.machine import free_port, wait_until
+from tests.machine import children, free_port, wait_until
 from user import Base
 
 KIND = os.environ.get("TEST_DATABASE", "sqlite")
@@ -85,8 +85,9 @@ def fresh_url(folder: Path) -> str:
 
     url = postgres().create("shared", template="ready")
     try:
-        run(url, emptying())
-    except psycopg.errors.UndefinedTable:
+        postgres().sweeper(url).execute(emptying())
+    except (psycopg.errors.UndefinedTable, psycopg.OperationalError):
+        postgres().sweeper(url).close()
         postgres().drop("shared")
         postgres().create("shared", template="ready")
     return url
@@ -150,7 +151,7 @@ def emptying() -> str:
                if "id" in each.columns]
     return ";".join(
         ["DELETE FROM " + each for each in reversed(names)]
-        + ["ALTER SEQUENCE {}_id_seq RESTART".format(each)
+        + ["SELECT setval('{}_id_seq', 1, false)".format(each)
            for each in counted])
 
 
@@ -163,7 +164,8 @@ class Postgres:
     """
 
     settings: Tuple[str, ...] = (
-        "max_connections=300", "fsync=off", "synchronous_commit=off")
+        "max_connections=300", "fsync=off", "synchronous_commit=off",
+        "full_page_writes=off", "autovacuum=off", "jit=off")
 
     def __init__(self, addresses: Sequence[str] = ("127.0.0.1",)) -> None:
         """Make it, to be reached at these addresses, and start it."""
@@ -180,6 +182,7 @@ class Postgres:
         self._made: Dict[str, str] = {}
         self._begun: Dict[str, str] = {}
         self._lock = threading.RLock()
+        self._sweeper: Any = None
         self._call("initdb", "-D", str(self.data), "-U", "owner", "-A",
                    "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         with (self.data / "pg_hba.conf").open("a") as rules:
@@ -230,6 +233,12 @@ class Postgres:
             each.read_bytes() for each in sorted(
                 (self.data / "base" / str(oid)).iterdir()))
 
+    def sweeper(self, url: str) -> Any:
+        """Return a connection that is kept, as each costs a process."""
+        if self._sweeper is None or self._sweeper.closed:
+            self._sweeper = connect(url)
+        return self._sweeper
+
     def drop(self, name: str) -> None:
         """Delete a database, whoever is connected to it."""
         run(self.url("postgres"),
@@ -255,9 +264,16 @@ class Postgres:
 
     def remove(self) -> None:
         """Stop it for good, and delete its data."""
+        if self._sweeper is not None:
+            self._sweeper.close()
         if self._process is not None and self._process.poll() is None:
             self.stop("immediate")
         shutil.rmtree(str(self.folder), ignore_errors=True)
+
+    def processes(self) -> List[int]:
+        """Return the process ids of it and of all that it started."""
+        assert self._process is not None
+        return [self._process.pid] + children(self._process.pid)
 
     def answers(self) -> bool:
         """Tell whether it takes connections."""

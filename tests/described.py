@@ -8,7 +8,6 @@ that GET /openapi.json does not know of.
 from __future__ import annotations
 
 import dataclasses
-import json
 from fnmatch import fnmatch
 from functools import lru_cache
 from typing import Any, Dict, Iterator, List, Optional, Tuple
@@ -38,15 +37,22 @@ PLAIN = {"Content-Type", "Content-Length", "Date"}
 
 
 @lru_cache(maxsize=None)
-def _described(settings: Settings) -> Dict[str, Any]:
-    """Return the description that a service with these settings gives."""
-    return document(settings, SAFE_COOKIE if settings.production else COOKIE,
-                    KINDS)
+def _whole(settings: Settings) -> Any:
+    """Return what validates by a description, made for these settings."""
+    return Draft202012Validator(document(
+        settings, SAFE_COOKIE if settings.production else COOKIE, KINDS))
+
+
+@lru_cache(maxsize=None)
+def whole(settings: Settings) -> Any:
+    """Return the same, which is one for all databases."""
+    return _whole(dataclasses.replace(settings, database_url=""))
 
 
 def description_of(settings: Settings) -> Dict[str, Any]:
-    """Return the description, which is the same for every database."""
-    return _described(dataclasses.replace(settings, database_url=""))
+    """Return the description that a service with these settings gives."""
+    description: Dict[str, Any] = whole(settings).schema
+    return description
 
 
 def operations(mode: str) -> Iterator[Tuple[str, str, Dict[str, Any]]]:
@@ -130,12 +136,4 @@ def _body(settings: Settings, promised: Dict[str, Any],
 
 def validator(settings: Settings, schema: Dict[str, Any]) -> Any:
     """Return what tells whether a value is of a schema of the description."""
-    return _validator(dataclasses.replace(settings, database_url=""),
-                      json.dumps(schema))
-
-
-@lru_cache(maxsize=None)
-def _validator(settings: Settings, schema: str) -> Any:
-    """Return the same for a schema as text."""
-    return Draft202012Validator(dict(
-        json.loads(schema), components=_described(settings)["components"]))
+    return whole(settings).evolve(schema=schema)

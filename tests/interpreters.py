@@ -7,8 +7,8 @@
 Each gets an environment of its own under .venvs/, made once. requirements.txt
 gives Python 3.7 SQLAlchemy 1.3 and every other SQLAlchemy 2. The newest also
 measures branch coverage, fails below what the project promises, and runs the
-suite once more on PostgreSQL. What says `once` (pyproject.toml) is part of
-that first run of the newest only, as it would say the same everywhere else.
+suite once more on PostgreSQL. What says `once` (pyproject.toml) would say the
+same everywhere: the newest runs it, beside these suites and not measured.
 
     python3 tests/interpreters.py --ends lint types
 
@@ -131,16 +131,15 @@ class Part(NamedTuple):
         return kept
 
 
-def suite(version: Version, python: Path, newest: bool,
-          database: str = "sqlite") -> Part:
-    """Return the suite on one Python and one kind of database."""
-    commands = [["-c", VERSIONS], ["-m", "pytest", "-q", "-m", "not once"]]
-    if newest and database == "sqlite":
-        commands[1:] = [["-m", "coverage", "run", "-m", "pytest", "-q"],
-                        ["-m", "coverage", "report", "--include", COVERED,
-                         "--omit", NOT_COVERED,
-                         "--fail-under", COVERAGE_FLOOR]]
-    return Part("Python {}.{} on {}".format(*version, database),
+def suite(version: Version, python: Path, which: str = "not once",
+          database: str = "sqlite", measured: bool = False) -> Part:
+    """Return the tests of these marks, on one Python and kind of database."""
+    commands = [["-c", VERSIONS], ["-m", "pytest", "-q", "-m", which]]
+    if measured:
+        commands[1][:0] = ["-m", "coverage", "run"]
+        commands += [["-m", "coverage", "report", "--include", COVERED,
+                      "--omit", NOT_COVERED, "--fail-under", COVERAGE_FLOOR]]
+    return Part("Python {}.{} on {}, {}".format(*version, database, which),
                 [[str(python)] + each for each in commands], database)
 
 
@@ -160,12 +159,19 @@ def postgresql_is_there() -> bool:
 
 
 def suites_of(pythons: Dict[Version, Path]) -> List[Part]:
-    """Return the suite on every Python, and the newest's on PostgreSQL."""
+    """Return the suite on every Python, and what the newest runs besides.
+
+    The longest first, so that none is left to end alone.
+    """
     newest = max(pythons)
-    suites = [suite(version, python, version == newest)
-              for version, python in pythons.items()]
+    suites = [suite(newest, pythons[newest], measured=True),
+              suite(newest, pythons[newest], "once")]
+    suites += [suite(version, python) for version, python in pythons.items()
+               if version != newest]
     if postgresql_is_there() or os.environ.get("CI"):
-        suites.append(suite(newest, pythons[newest], True, "postgresql"))
+        suites.insert(0, suite(
+            newest, pythons[newest], "not once and not one_database",
+            "postgresql"))
     else:
         print("PostgreSQL is not installed: it is NOT tested by this run.",
               flush=True)

@@ -6,7 +6,8 @@ import itertools
 import os
 import socket
 import time
-from typing import Callable
+from pathlib import Path
+from typing import Callable, List
 
 # Each run counts from a place of its own, so that two can go side by side.
 _PORTS = itertools.count(10000 + os.getpid() % 200 * 100)
@@ -26,6 +27,13 @@ def free_port() -> int:
             except OSError:
                 continue
     raise AssertionError("ports never end")
+
+
+def children(pid: int) -> List[int]:
+    """Return the process ids of those that a process started, on Linux."""
+    tasks = Path("/proc/{}/task".format(pid))
+    return sorted(int(each) for task in tasks.glob("*/children")
+                  for each in task.read_text().split())
 
 
 def wait_until(happened: Callable[[], object], seconds: float = 20) -> None:

@@ -157,14 +157,25 @@ class Proxy:
         """Return how the program is started."""
         raise NotImplementedError
 
-    def connect(self, address: str = HERE,
-                name: str = HOST) -> ssl.SSLSocket:
-        """Return a TLS connection from one of this machine's addresses."""
+    def connect(self, address: str = HERE, name: str = HOST,
+                ciphers: str = "", newest: Any = None) -> ssl.SSLSocket:
+        """Return a TLS connection from one of this machine's addresses.
+
+        With ciphers it is of TLS 1.2, or of another version at the newest.
+        """
+        context = self._context
+        if ciphers:
+            context = ssl.create_default_context(
+                cafile=str(self._values["cert"]))
+            context.set_ciphers(ciphers)
+            if newest:
+                context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = newest or ssl.TLSVersion.TLSv1_2
         plain = socket.create_connection(
             (HERE, self.port), 60, (address, 0))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            return self._context.wrap_socket(plain, server_hostname=name)
+            return context.wrap_socket(plain, server_hostname=name)
         except BaseException:
             plain.close()
             raise

@@ -214,11 +214,13 @@ class TestSigningIn:
         ada.reads(ADA)
 
     def test_sign_out_is_done(self, ada: Person) -> None:
-        """And the page forgets who it was."""
+        """And the page forgets who it was, and where (ASVS 14.3.1)."""
         ada.follows("#email")
         ada.presses("Back to your account")
         ada.presses("Sign out")
         ada.reads("You are signed out.")
+        assert ada.page.locator("#sessions > *").count() == 0
+        assert ADA not in ada.page.locator("main").text_content()
         ada.opens("#home")
         ada.sees("Sign in")
 

@@ -6,6 +6,8 @@ import io
 import logging
 import re
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
@@ -23,8 +25,8 @@ from errors import (
     AuthError, CrossSite, EmailTaken, NotMigrated, Unavailable)
 from settings import Settings
 from tests.helpers import (
-    EMAIL, PASSWORD, STRANGE_TOKEN, Clock, Server, Visitor, assert_error,
-    session_cookie)
+    EMAIL, PASSWORD, ROOT, STRANGE_TOKEN, Clock, Server, Visitor,
+    assert_error, session_cookie)
 
 ROUTES = [
     ("GET", "/"), ("POST", "/users"), ("POST", "/sessions"),
@@ -37,6 +39,18 @@ ROUTES = [
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FOO"]
 ONLY_HERE = ("this is the development mode, which answers only its own "
              "machine: set AUTH_ENV=production to serve others")
+# Each answers a request and prints its id.
+TWO_WORKERS = """
+import os
+from routes.guards import Named
+named = Named(lambda environ, start: start("200 OK", []), {})
+for _ in range(2):
+    if not os.fork():
+        named({}, lambda _, headers: print(dict(headers)["X-Request-ID"]))
+        os.sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+"""
 
 
 @pytest.fixture
@@ -122,6 +136,17 @@ class TestLogin:
             "/sessions", data={"email": EMAIL, "password": PASSWORD},
             headers={"Cookie": "session_id=" + STRANGE_TOKEN})
         assert session_cookie(answer) != STRANGE_TOKEN
+
+    def test_ends_the_session_of_before(
+            self, registered: Visitor, tool: FlaskClient) -> None:
+        """It would live on where nobody but a thief uses it (ASVS 7.2.4)."""
+        old = session_cookie(registered.logs_in())
+        assert registered.logs_in(password="wrong").status_code == 401
+        assert registered.sees_profile().status_code == 200
+        registered.logs_in()
+        answer = tool.get("/profile", headers={"Cookie": "session_id=" + old})
+        assert_error(answer, 403, "not signed in")
+        assert registered.sees_profile().status_code == 200
 
     def test_notes_the_browser(self, registered: Visitor, auth: Auth,
                                monkeypatch: pytest.MonkeyPatch) -> None:
@@ -503,6 +528,12 @@ class TestRequestId:
         first, second = (tool.get("/").headers["X-Request-ID"]
                          for _ in range(2))
         assert len(first) == 32 and first != second
+
+    def test_is_another_in_each_worker(self) -> None:
+        """Which are forked from one process, with all that it knows."""
+        first, second = subprocess.check_output(
+            [sys.executable, "-c", TWO_WORKERS], cwd=str(ROOT)).split()
+        assert len(first) == len(second) == 32 and first != second
 
     def test_of_the_caller_is_kept(self, tool: FlaskClient) -> None:
         """So that it goes through a chain of services."""

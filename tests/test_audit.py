@@ -52,8 +52,12 @@ class Scene:
                 db.change(Account, {"user_id": user_id}, verified_at=at)
             record(Fact.RESET_REQUESTED)
         self.admin = safe.acting_for(TERMINAL).admin
-        self.bob = Visitor(create_app(safe).test_client(), ORIGIN, HOME)
+        self.bob = self.browser()
         self.bob.logs_in(EMAIL, STRONG)
+
+    def browser(self) -> Visitor:
+        """Return a browser at Bob's, one more each time."""
+        return Visitor(create_app(self.safe).test_client(), ORIGIN, HOME)
 
     def asks(self, method: str, path: str, **data: str) -> TestResponse:
         """Let Bob's browser send the request that a case is about."""
@@ -86,8 +90,8 @@ class Scene:
         self.asks("PUT", "/verify_email", token=self.mailbox.token(email))
 
     def ends_others(self) -> None:
-        """Sign in once more, and out everywhere else."""
-        self.bob.logs_in(EMAIL, STRONG)
+        """Sign in on another device, and out everywhere but here."""
+        self.browser().logs_in(EMAIL, STRONG)
         self.asks("DELETE", "/sessions/others")
 
     def sends(self, email: str, broken: Optional[Exception] = None,
@@ -163,7 +167,8 @@ CASES = [
         "PUT", "/password", current_password=WRONG, new_password=STRONGER),
         BOB_ID),
     Case(Fact.SESSION_OPENED, lambda scene: scene.asks(
-        "POST", "/sessions", email=EMAIL, password=STRONG), BOB_ID),
+        "POST", "/sessions", email=EMAIL, password=STRONG), BOB_ID,
+        also=(Fact.SESSION_ENDED,)),
     Case(Fact.SESSION_ENDED, lambda scene: scene.asks(
         "DELETE", "/sessions"), BOB_ID),
     Case(Fact.SESSION_ENDED, lambda scene: scene.asks(

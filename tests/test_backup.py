@@ -95,6 +95,18 @@ class TestBackUp:
         assert stat.S_IMODE(copy.stat().st_mode) == 0o600
         assert not list(tmp_path.glob("*.partial"))
 
+    def test_never_replaces_the_original(
+            self, auth: Auth, settings: Settings, tmp_path: Path) -> None:
+        """By whatever name: servers would go on writing to what is gone."""
+        auth.register_user(EMAIL, PASSWORD)
+        path = settings.database_url.partition(":///")[2]
+        link = tmp_path / "link.db"
+        link.symlink_to(path)
+        for each in (path, str(link)):
+            with pytest.raises(InvalidInput, match="the database itself"):
+                auth.admin.back_up_database(each)
+        assert auth.valid_login(EMAIL, PASSWORD)
+
     def test_failure_leaves_the_older_copy(
             self, auth: Auth, tmp_path: Path) -> None:
         """Half a copy never takes its place."""

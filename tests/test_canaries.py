@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Secrets that sing wherever they do not belong.
 
-Ten thousand requests carry passwords and tokens in every place where one can
+Thousands of requests carry passwords and tokens in every place where one can
 be put, through success, refusal, mistakes of ours and a store that fails.
 Afterwards the log, the files of the database, the answers and the tracebacks
 are searched for them. Mails are exempt: they are how tokens travel.
@@ -35,9 +35,10 @@ from settings import Rate, Settings
 from tests.databases import KIND, run, sqlite_only, stored_bytes, url_in
 from tests.helpers import (
     ORIGIN, PRODUCTION, Clock, Mailbox, cookies_of, link_token)
+from tests.proofs.size import size
 from user import User
 
-REQUESTS = 10000
+REQUESTS = size(3000, 10000)
 PEOPLE = 40
 SESSION, DEVICE = "__Host-session_id", "__Host-device"
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
@@ -257,9 +258,9 @@ def sign_in_as(world: World, person: Person) -> None:
 
 
 def sign_in(world: World) -> None:
-    """Open a session, and sometimes end one."""
+    """Open a session, and often end one first."""
     person = world.someone()
-    if world.chance.random() < 0.2:
+    if world.chance.random() < 0.5:
         world.form(person, "DELETE", "/sessions")
     sign_in_as(world, person)
 
@@ -481,12 +482,12 @@ DEEDS: Dict[Callable[[World], None], int] = {
     look_around: 80, carry_session: 40, misplace_token: 350,
     present_token: 180, send_bad_body: 480, guess: 70, mistype: 4,
     sign_in: 10, forget_password: 6, change_password: 6, change_email: 2,
-    leave: 3, make_mistake: 12, break_rule: 3, lose_table: 3}
+    leave: 3, make_mistake: 12, break_rule: 6, lose_table: 12}
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A world after ten thousand requests, its database still open."""
+    """A world after so many requests, its database still open."""
     with world_in(tmp_path_factory.mktemp("canaries")) as made:
         for _ in range(PEOPLE):
             register(made)
@@ -505,66 +506,7 @@ def places(world: World) -> Dict[str, bytes]:
     return world.places()
 
 
-class TestCanaries:
-    """None of the secrets is where it does not belong."""
-
-    def test_requests_were_many_and_mixed(self, world: World) -> None:
-        """Every status that the service has, and mostly cheap ones."""
-        assert sum(world.statuses.values()) >= REQUESTS
-        assert set(world.statuses) == {
-            200, 204, 302, 400, 401, 403, 404, 405, 413, 415, 429, 500, 503}
-        assert min(world.statuses.values()) >= 5
-
-    @pytest.mark.parametrize("place", [
-        "log", "answers", "tracebacks", "reprs", "database"])
-    def test_no_secret(self, world: World, places: Dict[str, bytes],
-                       place: str) -> None:
-        """Neither of people nor of the deployer (ASVS 14.2.1, 16.2.5)."""
-        assert len(places[place]) > 1000
-        assert world.canaries.secrets_in(places[place]) == set()
-
-    @pytest.mark.parametrize("place", [
-        "log", "answers", "tracebacks", "reprs"])
-    def test_no_stand_in(self, world: World, places: Dict[str, bytes],
-                         place: str) -> None:
-        """A hash in a log is a hash that somebody can work on.
-
-        Statements stand in tracebacks and reasons, without their values.
-        """
-        assert world.canaries.stand_ins_in(places[place]) == set()
-
-    def test_stand_ins_are_in_the_database(
-            self, world: World, places: Dict[str, bytes]) -> None:
-        """It is searched in a form in which something would be found."""
-        assert len(world.canaries.stand_ins_in(places["database"])) > PEOPLE
-
-    @sqlite_only
-    def test_write_ahead_log_was_searched(self, world: World) -> None:
-        """Where the newest rows are, and deleted ones as well."""
-        sizes = {each.name: each.stat().st_size
-                 for each in world.folder.iterdir()}
-        assert sizes["canaries.db-wal"] > 0
-
-    def test_access_was_logged(self, places: Dict[str, bytes]) -> None:
-        """A line for each request, with a stand-in for each token."""
-        lines = [json.loads(each) for each in places["log"].splitlines()]
-        paths = [each["message"].split()[-2] for each in lines
-                 if each["logger"] == "werkzeug"]
-        assert len(paths) >= REQUESTS
-        for path in ("/<token>", "/sessions/<token>", "/profile"):
-            assert paths.count(path) > 10
-
-    def test_statements_are_in_the_tracebacks(
-            self, places: Dict[str, bytes]) -> None:
-        """The store did fail while it held what stands for a secret."""
-        for statement in (b"INSERT INTO sessions", b"UPDATE users"):
-            assert statement in places["tracebacks"]
-        assert {"sqlite": b"no such table: sessions",
-                "postgresql": b'relation \\"sessions\\" does not exist'}[
-                    KIND] in places["log"]
-
-
-# -- The search finds what there is
+# -- Where one would be found
 
 def into_log(world: World, secret: str) -> None:
     """Write it into a field of a line."""
@@ -627,8 +569,68 @@ def small_world(tmp_path: Path) -> Iterator[World]:
         yield made
 
 
-class TestSearch:
-    """One secret in one place is found there."""
+@pytest.mark.promise("No password, token or key is found where it does not "
+                     "belong: not in the log, the answers, a traceback or "
+                     "the database.")
+class TestCanaries:
+    """None of the secrets is where it does not belong."""
+
+    def test_requests_were_many_and_mixed(
+            self, world: World, figure: Callable[[str], None]) -> None:
+        """Every status that the service has, and mostly cheap ones."""
+        assert sum(world.statuses.values()) >= REQUESTS
+        figure("no secret of {:,} requests".format(REQUESTS))
+        assert set(world.statuses) == {
+            200, 204, 302, 400, 401, 403, 404, 405, 413, 415, 429, 500, 503}
+        assert min(world.statuses.values()) >= REQUESTS / 2000
+
+    @pytest.mark.parametrize("place", [
+        "log", "answers", "tracebacks", "reprs", "database"])
+    def test_no_secret(self, world: World, places: Dict[str, bytes],
+                       place: str) -> None:
+        """Neither of people nor of the deployer (ASVS 14.2.1, 16.2.5)."""
+        assert len(places[place]) > 1000
+        assert world.canaries.secrets_in(places[place]) == set()
+
+    @pytest.mark.parametrize("place", [
+        "log", "answers", "tracebacks", "reprs"])
+    def test_no_stand_in(self, world: World, places: Dict[str, bytes],
+                         place: str) -> None:
+        """A hash in a log is a hash that somebody can work on.
+
+        Statements stand in tracebacks and reasons, without their values.
+        """
+        assert world.canaries.stand_ins_in(places[place]) == set()
+
+    def test_stand_ins_are_in_the_database(
+            self, world: World, places: Dict[str, bytes]) -> None:
+        """It is searched in a form in which something would be found."""
+        assert len(world.canaries.stand_ins_in(places["database"])) > PEOPLE
+
+    @sqlite_only
+    def test_write_ahead_log_was_searched(self, world: World) -> None:
+        """Where the newest rows are, and deleted ones as well."""
+        sizes = {each.name: each.stat().st_size
+                 for each in world.folder.iterdir()}
+        assert sizes["canaries.db-wal"] > 0
+
+    def test_access_was_logged(self, places: Dict[str, bytes]) -> None:
+        """A line for each request, with a stand-in for each token."""
+        lines = [json.loads(each) for each in places["log"].splitlines()]
+        paths = [each["message"].split()[-2] for each in lines
+                 if each["logger"] == "werkzeug"]
+        assert len(paths) >= REQUESTS
+        for path in ("/<token>", "/sessions/<token>", "/profile"):
+            assert paths.count(path) > 10
+
+    def test_statements_are_in_the_tracebacks(
+            self, places: Dict[str, bytes]) -> None:
+        """The store did fail while it held what stands for a secret."""
+        for statement in (b"INSERT INTO sessions", b"UPDATE users"):
+            assert statement in places["tracebacks"]
+        assert {"sqlite": b"no such table: sessions",
+                "postgresql": b'relation \\"sessions\\" does not exist'}[
+                    KIND] in places["log"]
 
     @pytest.mark.parametrize("secret", [
         "canary0123abcd", "0b9e2f6c-5d1a-4c3e-8f70-123456789abc"])
@@ -638,6 +640,8 @@ class TestSearch:
         ("tracebacks", into_exception),
         ("log", into_exception), ("database", into_row)])
     @pytest.mark.made_up
+    @pytest.mark.broken("one is in a line of the log, a path, an answer, a "
+                        "header, an exception or a deleted row")
     def test_finds_what_was_planted(
             self, small_world: World, place: str,
             plant: Callable[[World, str], None], secret: str) -> None:
@@ -649,6 +653,7 @@ class TestSearch:
             assert (secret.encode() in small_world.canaries.secrets_in(
                 small_world.places()[place])) is planted
 
+    @pytest.mark.broken("a user is shown by what is stored of them")
     def test_finds_what_a_user_shows(
             self, small_world: World,
             monkeypatch: pytest.MonkeyPatch) -> None:

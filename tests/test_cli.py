@@ -476,6 +476,7 @@ class Process:
         return code
 
 
+@pytest.mark.one_database
 class TestProcess:
     """The commands as people start them."""
 

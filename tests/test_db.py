@@ -203,6 +203,17 @@ class TestFindUserBy:
         db.add_user("eve@me.com", HASH)
         assert db.find_user_by(hashed_password=HASH).id == first.id
 
+    @pytest.mark.parametrize("value", [
+        "' OR '1'='1", "x'; DROP TABLE users; --", "%", "_ob@me.com",
+        "\\' OR 1=1 --", "bob@me.com' --"])
+    def test_value_is_no_sql(self, db: DB, value: str) -> None:
+        """It is handed over beside the statement (ASVS 1.2.4)."""
+        db.add_user(EMAIL, HASH)
+        for name in ("email", "session_id", "hashed_password"):
+            with pytest.raises(NoResultFound):
+                db.find_user_by(**{name: value})
+        assert db.find_user_by(email=EMAIL).id == 1
+
     def test_says_what_is_wrong(self, db: DB) -> None:
         """Nobody, or no question."""
         with pytest.raises(NoResultFound, match="^no user matches$"):
@@ -495,7 +506,7 @@ class Said(Exception):
     """What PostgreSQL says, with the code of it."""
 
     def __init__(self, sqlstate: str) -> None:
-        """Say this."""
+        """Keep the code that programs go by."""
         self.sqlstate = sqlstate
 
 

@@ -42,37 +42,47 @@ def sign_in(server: Server, password: str) -> Any:
     return server.ask("POST", "/sessions", email=EMAIL, password=password)
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for all who leave no account behind."""
+    server = Server(tmp_path_factory.mktemp("running"))
+    yield server
+    server.stop()
+    assert "Traceback" not in server.log()
+    assert "Warning:" not in server.log()
+
+
 # -- main.py
 
 class TestJourney:
     """`python3 main.py`, which says nothing when all is well."""
 
-    def test_two_runs_in_a_row_are_silent(self, server: Server) -> None:
+    def test_two_runs_in_a_row_are_silent(self, running: Server) -> None:
         """The second finds nothing that the first left."""
         for _ in range(2):
-            run = Run("main.py", BASE_URL=server.url)
+            run = Run("main.py", BASE_URL=running.url)
             assert (run.exit_code, run.printed) == (0, "")
 
     def test_final_slash_of_the_address_is_harmless(
-            self, server: Server) -> None:
+            self, running: Server) -> None:
         """People copy addresses from browsers, which add one."""
-        run = Run("main.py", BASE_URL=server.url + "/")
+        run = Run("main.py", BASE_URL=running.url + "/")
         assert (run.exit_code, run.printed) == (0, "")
 
     @pytest.mark.parametrize("password", [PASSWD, NEW_PASSWD])
     def test_interrupted_run_is_cleaned_up(
-            self, server: Server, password: str) -> None:
+            self, running: Server, password: str) -> None:
         """Before the reset and after it, the account has either password."""
-        server.ask("POST", "/users", email=EMAIL, password=password)
-        run = Run("main.py", BASE_URL=server.url)
+        running.ask("POST", "/users", email=EMAIL, password=password)
+        run = Run("main.py", BASE_URL=running.url)
         assert (run.exit_code, run.printed) == (0, "")
 
     @pytest.mark.parametrize("password", [PASSWD, NEW_PASSWD])
     def test_no_account_is_left_behind(
-            self, server: Server, password: str) -> None:
+            self, running: Server, password: str) -> None:
         """A public password must not open an account afterwards."""
-        Run("main.py", BASE_URL=server.url)
-        assert sign_in(server, password).status == 401
+        Run("main.py", BASE_URL=running.url)
+        assert sign_in(running, password).status == 401
 
     def test_wrong_answer_is_an_error(self, server: Server) -> None:
         """An account it cannot open makes it fail, with both statuses."""
@@ -108,6 +118,7 @@ def silent_port() -> Iterator[int]:
 
 # -- app.py, refusing to start
 
+@pytest.mark.one_database
 class TestRefusal:
     """`python3 app.py` where it must not serve."""
 
@@ -132,18 +143,18 @@ class TestRefusal:
         bad_settings.assert_refused()
         assert complaint in bad_settings.printed.splitlines()
 
-    def test_taken_port_is_named(self, server: Server) -> None:
+    def test_taken_port_is_named(self, running: Server) -> None:
         """Two services behind one port would share its visitors."""
-        run = Run("app.py", PORT=str(server.port))
+        run = Run("app.py", PORT=str(running.port))
         run.assert_refused()
         assert run.printed.endswith(
             "Bienvenue does not start.\nPort {} of 127.0.0.1 is taken: stop "
             "the program that listens there, or set PORT to another.\n".format(
-                server.port))
+                running.port))
 
-    def test_taken_port_is_not_greeted_from(self, server: Server) -> None:
+    def test_taken_port_is_not_greeted_from(self, running: Server) -> None:
         """Only a service that listens says that it does."""
-        run = Run("app.py", PORT=str(server.port))
+        run = Run("app.py", PORT=str(running.port))
         assert "listens on" not in run.printed
 
 
@@ -159,19 +170,19 @@ class TestService:
     """`python3 app.py` as it runs."""
 
     def test_first_line_warns_of_the_development_mode(
-            self, server: Server) -> None:
+            self, running: Server) -> None:
         """Nobody can start it without being told what is relaxed."""
-        assert server.log().splitlines()[0].startswith("development mode:")
+        assert running.log().splitlines()[0].startswith("development mode:")
 
-    def test_greeting_names_the_address(self, server: Server) -> None:
+    def test_greeting_names_the_address(self, running: Server) -> None:
         """Its commands can be copied as they are."""
-        assert "listens on {}.".format(server.url) in server.log()
+        assert "listens on {}.".format(running.url) in running.log()
 
     def test_other_address_of_the_machine_is_refused(
-            self, server: Server) -> None:
+            self, running: Server) -> None:
         """It listens on 127.0.0.1 and on no other address of its machine."""
         with pytest.raises(OSError):
-            socket.create_connection(("127.0.0.2", server.port), timeout=5)
+            socket.create_connection(("127.0.0.2", running.port), timeout=5)
 
     def test_restart_keeps_accounts(
             self, start_server: Callable[[], Server]) -> None:

@@ -6,6 +6,7 @@ Flask's own server, granian, gunicorn, and `flask mail send --watch`.
 """
 from __future__ import annotations
 
+import multiprocessing.process
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,6 +43,7 @@ WARNINGS = "error,ignore:unclosed:ResourceWarning"
 PATIENCE = 20
 
 
+@pytest.mark.one_database
 class TestEnding:
     """The word that a process is to end."""
 
@@ -99,6 +102,7 @@ class TestEnding:
         assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
+@pytest.mark.one_database
 class TestInFlight:
     """What is being answered."""
 
@@ -175,23 +179,31 @@ def lets_nobody_in(server: Server) -> bool:
 
 @pytest.fixture
 def server(request: Any, tmp_path: Path) -> Iterator[Server]:
-    """A server with one user, and with hashes as costly as in production."""
+    """A server with hashes as costly as in production."""
     started = request.param(
         tmp_path, BCRYPT_COST="12", PYTHONWARNINGS=WARNINGS)
-    started.ask("POST", "/users", email=EMAIL, password=PASSWORD)
     yield started
     started.kill()
     assert "Traceback" not in started.log()
     assert "Warning:" not in started.log()
 
 
+def leaves_at_once() -> None:
+    """Kill the workers when told to end, whatever they are at."""
+    process: Any = multiprocessing.process.BaseProcess
+    setattr(process, "terminate", process.kill)
+
+
+@pytest.mark.promise("Who is being answered when the server is told to end "
+                     "gets the answer, and nobody else is let in.")
 class TestRequestInFlight:
     """SIGTERM in the middle of a sign-in."""
 
     @every_server
     def test_is_answered_when_nobody_is_let_in_any_more(
-            self, server: Server) -> None:
+            self, server: Server, figure: Callable[[str], None]) -> None:
         """The password is hashed after the word came, and it is 200."""
+        server.ask("POST", "/users", email=EMAIL, password=PASSWORD)
         visit = Visit(server)
         server.tell(signal.SIGTERM)
         wait_until(partial(lets_nobody_in, server))
@@ -199,7 +211,26 @@ class TestRequestInFlight:
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert answer.endswith(b'"message":"logged in"}\n')
         assert server.ends() == 0
+        figure("{}: 200 and exit code 0".format(" ".join(
+            Path(each).name for each in server.command[1:3])))
 
+    @needs_granian
+    @pytest.mark.broken("a server that ends at once")
+    def test_finds_who_is_cut_off(self, tmp_path: Path) -> None:
+        """The client would not know whether it was signed in."""
+        from tests.proofs.servers import Workers
+
+        hasty = Workers(tmp_path, leaves_at_once)
+        hasty.ask("POST", "/users", email=EMAIL, password=PASSWORD)
+        visit = Visit(hasty)
+        hasty.tell(signal.SIGTERM)
+        hasty.ends()
+        heard = b""
+        with suppress(ConnectionError):
+            heard = visit.goes_on()
+        assert heard == b""
+
+    @pytest.mark.one_database
     @every_server
     @pytest.mark.parametrize("number", SIGNALS)
     def test_idle_server_ends_at_once(
@@ -224,6 +255,7 @@ def end_while_starting(kind: Type[Server], folder: Path) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("kind", SERVERS[1:])
 def test_worker_that_just_starts_hears_the_word(
         tmp_path_factory: pytest.TempPathFactory,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Several servers on one PostgreSQL, on hosts of their own, and its troubles.
+"""Several servers on one PostgreSQL, on hosts of their own.
 
 The hosts are network namespaces with a link for visitors and one to the
 database each, so that one can be cut off from it and go on being asked. Where
@@ -258,16 +258,6 @@ class Load(NamedTuple):
 
     answers: List[Tuple[float, float, Answer]]
 
-    def since(self, moment: float) -> List[Answer]:
-        """Return the answers to what was asked after a moment."""
-        return [answer for began, _, answer in self.answers
-                if began > moment]
-
-    @property
-    def slowest(self) -> float:
-        """The seconds of the slowest answer."""
-        return max(took for _, took, _ in self.answers)
-
 
 class Visitors:
     """Some who ask for their profile again and again, from threads."""
@@ -297,63 +287,6 @@ class Visitors:
         for each in self._threads:
             each.join()
         return Load(self._answers)
-
-
-class TestDatabaseAway:
-    """The one database of them all stops, in the middle of work."""
-
-    # Issue: within a second. A machine with other work may take longer.
-    AT_ONCE = 2.5
-
-    def test_stopped_for_five_seconds(self, fleet: Fleet) -> None:
-        """503 at once, and the first request after that is served."""
-        session = signed_in(fleet)
-        visitors = Visitors((fleet.one, fleet.other), session)
-        time.sleep(0.5)
-        fleet.database.stop()
-        stopped = time.monotonic()
-        time.sleep(5)
-        fleet.database.start()
-        started = time.monotonic()
-        time.sleep(1)
-        load = visitors.go_home()
-        statuses = {each.status for each in load.since(started)}
-        assert statuses == {200}
-        refused = [each for each in load.since(stopped)
-                   if each.status != 200]
-        assert len(refused) > 50
-        for each in refused:
-            assert_busy(each)
-        assert load.slowest < self.AT_ONCE
-
-    def test_restarted_by_a_crash(self, fleet: Fleet) -> None:
-        """Nothing but what was in flight gets a 503; all is there."""
-        session = signed_in(fleet)
-        visitors = Visitors((fleet.one, fleet.other), session)
-        time.sleep(0.5)
-        fleet.database.stop("immediate")
-        fleet.database.start()
-        started = time.monotonic()
-        time.sleep(1)
-        load = visitors.go_home()
-        assert {each.status for each in load.since(started)} == {200}
-        assert {each.status for _, _, each in load.answers} <= {200, 503}
-
-    def test_start_without_it(self, database: Postgres,
-                              tmp_path: Path) -> None:
-        """A server that finds no database starts, and waits for it."""
-        url = database.create("late", template="ready")
-        database.stop()
-        replica = Replica(tmp_path, **dict(DEPLOYED, DATABASE_URL=url))
-        try:
-            assert_busy(replica.ask("GET", "/profile", {
-                "Authorization": "Bearer 123e4567-e89b-42d3-a456-"
-                                 "426614174000"}))
-            database.start()
-            assert replica.ask("POST", "/users", email=EMAIL,
-                               password=STRONG).status == 200
-        finally:
-            replica.stop()
 
 
 class TestRollingUpgrade:

@@ -22,6 +22,7 @@ from logs import JsonLines, PlainText, configure
 from settings import Settings
 from tests.helpers import EMAIL, ORIGIN, STRANGE_TOKEN, STRONG, Server
 
+pytestmark = pytest.mark.one_database
 # What ends a line, or moves the cursor, somewhere.
 OBEYED = ["a\nb", "a\r\nb", "\r", "\0", "\x1b[2J\x1b[31m", "\x7f", "\x85",
           "\x9b31m", '"}\n{"']

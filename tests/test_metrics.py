@@ -555,6 +555,7 @@ def workers(tmp_path: Path) -> Iterator[Workers]:
     server.stop()
 
 
+@pytest.mark.one_database
 class TestWorkers:
     """The sums of several processes."""
 

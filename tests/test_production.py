@@ -28,6 +28,7 @@ from settings import HOUR, Rate, Settings
 from tests.helpers import (
     EMAIL, ORIGIN, PASSWORD, PRODUCTION, STRANGE_TOKEN, STRONG, STRONGER,
     Clock, Mailbox, Visitor, assert_error, cookies_of, link_token)
+from tests.proofs.timing import NaiveAuth
 from throttle import Throttle
 from user import Base
 
@@ -609,6 +610,8 @@ class TestDevelopmentGuard:
             assert answer.status_code == 200
 
 
+@pytest.mark.promise("Known and unknown addresses get the same answer, for "
+                     "the same hashes and the same SQL statements.")
 class TestEnumeration:
     """Nobody learns who has an account (ASVS 6.3.8)."""
 
@@ -712,6 +715,21 @@ class TestEnumeration:
             costs.append(list(hashed))
         assert costs[0] == costs[1] == costs[2]
         assert len(costs[0]) == (1 if what in ("register", "sign in") else 0)
+
+    @pytest.mark.broken("sign-in hashes only for addresses that have an "
+                        "account")
+    def test_a_naive_service_costs_more_for_the_known(
+            self, asks: Callable[..., Tuple[Any, ...]], db: DB,
+            safe_settings: Settings, clock: Clock,
+            monkeypatch: pytest.MonkeyPatch) -> None:
+        """That is how its time would tell (tests/proofs/timing.py)."""
+        application = create_app(NaiveAuth(db, safe_settings, clock))
+        stranger = Visitor(application.test_client(), ORIGIN)
+        hashed = noting(monkeypatch, passwords, "verify_password")
+        asks("sign in", UNKNOWN, stranger)
+        assert not hashed
+        asks("sign in", EMAIL, stranger)
+        assert hashed
 
     @pytest.mark.parametrize("what", ["reset", "verify", "sign in"])
     def test_every_address_costs_the_same_statements(

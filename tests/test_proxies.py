@@ -29,6 +29,7 @@ from tests.smtp_server import SmtpServer
 from tests.test_going_live import DEVICE, SESSION, Live
 from tests.test_going_live import HOST as OTHER_HOST
 
+pytestmark = pytest.mark.one_database
 URL = "https://" + HOST
 SQUATTED = "ceo@me.com"
 NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
@@ -295,6 +296,24 @@ class TestClients:
         with pytest.raises(ssl.SSLError) as refused:
             site.proxy.connect(name="evil.com")
         assert not isinstance(refused.value, ssl.SSLCertVerificationError)
+
+    @pytest.mark.parametrize("ciphers, good", [
+        ("ECDHE+AESGCM", True), ("ECDHE+CHACHA20", True), ("kRSA", False),
+        ("ECDHE+AES:-AESGCM:-AESCCM", False)])
+    def test_only_strong_ciphers(self, site: Site, ciphers: str,
+                                 good: bool) -> None:
+        """Those that keep secrets for ever, and whole (ASVS 12.1.2)."""
+        with ExitStack() as ending:
+            if not good:
+                ending.enter_context(pytest.raises(ssl.SSLError))
+            site.proxy.connect(ciphers=ciphers).close()
+
+    @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+    def test_old_tls_is_refused(self, site: Site) -> None:
+        """Whatever else the client would accept of it (ASVS 12.1.1)."""
+        with pytest.raises(ssl.SSLError):
+            site.proxy.connect(ciphers="ALL:@SECLEVEL=0",
+                               newest=ssl.TLSVersion.TLSv1_1)
 
     def test_plain_http_is_sent_to_tls(self, site: Site) -> None:
         """Before anything else is said."""

@@ -1,30 +1,66 @@
 #!/usr/bin/env python3
-"""Whatever many ask for at once is granted once, across processes too.
+"""Many at once.
 
-Real servers, real sockets, one SQLite file: a lock inside one process would
-pass none of these.
+Whatever many ask for in one moment is granted once, whichever of the
+production server's processes is asked: a lock inside one would pass none of
+these.
 """
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
+from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import pytest
 
+from auth import Auth
+from errors import EmailTaken
 from tests.databases import rows, url_in
 from tests.helpers import EMAIL, PASSWORD, Answer, Server, all_at_once
+from tests.proofs.servers import Flaw, Workers
+from tests.proofs.size import size
 
-CROWD, ROUNDS = 50, 20
-Servers = Tuple[Server, Server]
+CROWD, ROUNDS = 50, size(3, 20)
+# What a server shares with no test before: people.
+NUMBERS = count(1)
+
+
+@contextmanager
+def serving(folder: Path, flaw: Optional[Flaw] = None) -> Iterator[Workers]:
+    """Serve a database by two processes behind one port."""
+    server = Workers(folder, flaw=flaw, MAIL_IN_SERVER="0",
+                     SESSIONS_PER_USER="1000")
+    try:
+        yield server
+    finally:
+        server.stop()
+    assert "Traceback" not in server.log()
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    """The production server, for all tests of this file."""
+    with serving(tmp_path_factory.mktemp("races")) as server:
+        yield server
 
 
 @pytest.fixture
-def servers(start_server: Callable[[], Server]) -> Servers:
-    """Two processes that serve one database, new and without tables."""
-    return start_server(), start_server()
+def email(workers: Workers) -> str:
+    """The address of a new account."""
+    return registered(workers)
+
+
+def registered(workers: Server) -> str:
+    """Open an account and return its address."""
+    email = spellings(next(NUMBERS))[1]
+    assert workers.ask("POST", "/users", email=email,
+                       password=PASSWORD).status == 200
+    return email
 
 
 def spellings(number: int) -> List[str]:
@@ -63,155 +99,211 @@ def winner(answers: List[Answer], status: int = 200) -> int:
     return [answer.status for answer in answers].index(status)
 
 
-def count(folder: Path, table: str) -> int:
-    """Count a table's rows in the database that the servers share."""
-    (found,), = rows(url_in(folder), "SELECT count(*) FROM " + table)
-    return int(found)
+# -- What is broken on purpose
+
+def looks_first() -> None:
+    """Open an account unless there was one a moment ago."""
+    register = Auth.register_user
+
+    def looked(self: Any, email: str, password: str) -> None:
+        """Believe that nobody comes between."""
+        user, _ = self._find_user(email)
+        if user:
+            raise EmailTaken(email)
+        time.sleep(0.1)
+        with suppress(EmailTaken):
+            register(self, email, password)
+    setattr(Auth, "register_user", looked)
 
 
+def looks_no_more() -> None:
+    """Set a password by a token that was good when the hash began."""
+    replace = getattr(Auth, "_replace_password")
+    setattr(Auth, "_replace_password", lambda self, user, _, hashed: (
+        replace(self, user, {"id": user.id}, hashed)))
+
+
+def thanks_everybody() -> None:
+    """Tell whoever signs out that it was they who did."""
+    end = getattr(Auth, "_end_sessions")
+    setattr(Auth, "_end_sessions", lambda *given: end(*given) or 1)
+
+
+@pytest.mark.promise(
+    "Of 50 registrations of one address at once, however it is spelled, "
+    "exactly one succeeds.")
 class TestRegistrations:
     """Many people, or one impatient one, want the same address."""
 
     @staticmethod
-    def race(servers: Servers, number: int) -> List[Answer]:
+    def race(workers: Server, number: int) -> List[Answer]:
         """Register one address CROWD times at once, each with a password.
 
-        The spelling differs from call to call, and so does the server.
+        The spelling differs from call to call.
         """
         typed = spellings(number)
         return all_at_once([
-            partial(servers[place % 2].ask, "POST", "/users",
+            partial(workers.ask, "POST", "/users",
                     email=typed[place % len(typed)],
                     password="password {}".format(place))
             for place in range(CROWD)])
 
-    def test_one_of_many_gets_the_address(self, servers: Servers) -> None:
-        """Round after round, and the first one on a file without tables."""
-        for number in range(ROUNDS):
-            answers = self.race(servers, number)
+    def test_one_of_many_gets_the_address(
+            self, workers: Workers, figure: Callable[[str], None]) -> None:
+        """Round after round; the others are told that it is taken."""
+        for _ in range(ROUNDS):
+            answers = self.race(workers, next(NUMBERS))
             assert tally(answers) == {200: 1, 400: CROWD - 1}
+            assert [json.loads(each.body.decode()) for each in answers
+                    if each.status == 400] == [
+                {"message": "email already registered"}] * (CROWD - 1)
+        figure("{} rounds of {}, 1 account each".format(ROUNDS, CROWD))
 
-    def test_others_are_told_it_is_taken(self, servers: Servers) -> None:
-        """The card's sentence, and no other key."""
-        refused = [json.loads(answer.body.decode())
-                   for answer in self.race(servers, 1) if answer.status == 400]
-        assert refused == [
-            {"message": "email already registered"}] * (CROWD - 1)
+    @pytest.mark.once
+    @pytest.mark.broken("registering looks first and stores then")
+    def test_finds_what_is_broken(self, tmp_path: Path) -> None:
+        """More than one is told that the address is theirs."""
+        with serving(tmp_path, looks_first) as workers:
+            tallies = [tally(self.race(workers, number))
+                       for number in range(3)]
+        assert max(each[200] for each in tallies) > 1
 
-    def test_one_account_is_stored(self, servers: Servers,
-                                   tmp_path: Path) -> None:
+    def test_one_account_is_stored(self, tmp_path: Path) -> None:
         """One user and its account, and nothing of those who lost."""
-        self.race(servers, 1)
-        assert [count(tmp_path, each) for each in ("users", "accounts")] \
-            == [1, 1]
+        with serving(tmp_path) as workers:
+            self.race(workers, 1)
+        assert [rows(url_in(tmp_path), "SELECT count(*) FROM " + each)
+                for each in ("users", "accounts")] == [[(1,)], [(1,)]]
 
-    def test_every_spelling_opens_the_one_account(
-            self, servers: Servers) -> None:
-        """The winner's password does, through either server."""
-        password = "password {}".format(winner(self.race(servers, 1)))
-        for server in servers:
-            for email in spellings(1):
-                session = signed_in(server, email, password)
-                answer = server.ask("GET", "/profile", session)
-                assert json.loads(answer.body.decode()) == {
-                    "email": "bob1@example.com"}
-
-    def test_password_of_a_loser_opens_nothing(
-            self, servers: Servers) -> None:
-        """Its hash was never stored."""
-        loser = winner(self.race(servers, 1), status=400)
-        answer = servers[0].ask("POST", "/sessions", email=spellings(1)[0],
-                                password="password {}".format(loser))
-        assert answer.status == 401
+    def test_only_the_winners_password_opens_the_account(
+            self, workers: Workers) -> None:
+        """In every spelling; the hash of a loser was never stored."""
+        number = next(NUMBERS)
+        answers = self.race(workers, number)
+        password = "password {}".format(winner(answers))
+        for email in spellings(number):
+            session = signed_in(workers, email, password)
+            answer = workers.ask("GET", "/profile", session)
+            assert json.loads(answer.body.decode()) == {
+                "email": spellings(number)[1]}
+        loser = "password {}".format(winner(answers, status=400))
+        assert workers.ask("POST", "/sessions", email=spellings(number)[0],
+                           password=loser).status == 401
 
 
+@pytest.mark.promise(
+    "A reset token works exactly once, of 50 tries at once, and no session "
+    "of the old password outlives it.")
 class TestResets:
     """A reset token is good for one password."""
 
     @staticmethod
-    def race(servers: Servers, number: int = 0) -> List[Answer]:
+    def race(workers: Server, email: str) -> List[Answer]:
         """Present a fresh token CROWD times at once, each with a password."""
-        token = reset_token(servers[0])
+        token = reset_token(workers, email)
         return all_at_once([
-            partial(servers[place % 2].ask, "PUT", "/reset_password",
-                    email=EMAIL, reset_token=token,
-                    new_password="new {} {}".format(number, place))
+            partial(workers.ask, "PUT", "/reset_password", email=email,
+                    reset_token=token, new_password="new {}".format(place))
             for place in range(CROWD)])
 
-    def test_one_of_many_sets_the_password(self, servers: Servers) -> None:
+    def test_one_of_many_sets_the_password(
+            self, workers: Workers, email: str,
+            figure: Callable[[str], None]) -> None:
         """Round after round; the others are refused, not broken."""
-        servers[0].ask("POST", "/users", email=EMAIL, password=PASSWORD)
-        for number in range(ROUNDS):
-            assert tally(self.race(servers, number)) == {
+        for _ in range(ROUNDS):
+            assert tally(self.race(workers, email)) == {
                 200: 1, 403: CROWD - 1}
+        figure("{} rounds of {}, 1 new password each".format(ROUNDS, CROWD))
+
+    @pytest.mark.once
+    @pytest.mark.broken("a token is looked at before the hash alone")
+    def test_finds_what_is_broken(self, tmp_path: Path) -> None:
+        """More than one sets a password."""
+        with serving(tmp_path, looks_no_more) as workers:
+            email = registered(workers)
+            tallies = [tally(self.race(workers, email)) for _ in range(3)]
+        assert max(each[200] for each in tallies) > 1
 
     def test_only_the_winners_password_opens_the_account(
-            self, servers: Servers) -> None:
+            self, workers: Workers, email: str) -> None:
         """Neither the old one does, nor any of the losers'."""
-        servers[0].ask("POST", "/users", email=EMAIL, password=PASSWORD)
-        place = winner(self.race(servers))
-        passwords = ["new 0 {}".format(each) for each in range(CROWD)]
+        place = winner(self.race(workers, email))
+        passwords = ["new {}".format(each) for each in range(CROWD)]
         opened = [
             password for password in passwords + [PASSWORD]
-            if servers[0].ask("POST", "/sessions", email=EMAIL,
-                              password=password).status == 200]
+            if workers.ask("POST", "/sessions", email=email,
+                           password=password).status == 200]
         assert opened == [passwords[place]]
 
     def test_no_session_of_the_old_password_survives(
-            self, servers: Servers) -> None:
+            self, workers: Workers) -> None:
         """However the sign-ins and the reset fall: before, amid or after."""
-        for number in range(ROUNDS):
-            email = spellings(number)[0]
-            servers[0].ask("POST", "/users", email=email, password=PASSWORD)
-            sessions = self.sign_in_during_reset(servers, email)
+        for _ in range(ROUNDS):
+            sessions = self.sign_in_during_reset(workers)
             assert sessions, "nobody signed in before the reset"
             assert tally(all_at_once([
-                partial(servers[place % 2].ask, "GET", "/profile", session)
-                for place, session in enumerate(sessions)
-            ])) == {403: len(sessions)}
+                partial(workers.ask, "GET", "/profile", session)
+                for session in sessions])) == {403: len(sessions)}
 
     @staticmethod
-    def sign_in_during_reset(servers: Servers,
-                             email: str) -> List[Dict[str, str]]:
+    def sign_in_during_reset(workers: Server) -> List[Dict[str, str]]:
         """Reset a password while others go on signing in with the old one.
 
-        Returns the sessions that these opened. The first of each is opened
+        Returns the sessions that these opened. The first of them are opened
         ahead of the reset, so there are always some.
         """
-        token = reset_token(servers[0], email)
-        sessions = [signed_in(server, email) for server in servers]
+        email = registered(workers)
+        token = reset_token(workers, email)
+        sessions = [signed_in(workers, email) for _ in range(2)]
 
         def reset() -> None:
             """Set another password."""
-            assert servers[1].ask(
+            assert workers.ask(
                 "PUT", "/reset_password", email=email, reset_token=token,
                 new_password="new").status == 200
 
-        def sign_in(server: Server) -> None:
+        def sign_in() -> None:
             """Sign in until refused, at most a few times."""
             for _ in range(10):
-                answer = server.ask("POST", "/sessions", email=email,
-                                    password=PASSWORD)
+                answer = workers.ask("POST", "/sessions", email=email,
+                                     password=PASSWORD)
                 if answer.status != 200:
                     assert answer.status == 401
                     return
                 sessions.append(session_of(answer))
-        all_at_once([partial(sign_in, server) for server in servers * 3]
-                    + [reset])
+        all_at_once([sign_in] * 6 + [reset])
         return sessions
 
 
+@pytest.mark.promise("Of 50 sign-outs of one session at once, exactly one "
+                     "is told that it ended it.")
 class TestSignOuts:
     """A session ends once."""
 
-    def test_one_of_many_ends_the_session(self, servers: Servers) -> None:
+    @staticmethod
+    def race(workers: Server, email: str) -> List[Answer]:
+        """Sign out of one session CROWD times at once."""
+        session = signed_in(workers, email)
+        return all_at_once([partial(
+            workers.ask, "DELETE", "/sessions", session)] * CROWD)
+
+    def test_one_of_many_ends_the_session(
+            self, workers: Workers, email: str,
+            figure: Callable[[str], None]) -> None:
         """The others were not signed in any more when their turn came."""
-        servers[0].ask("POST", "/users", email=EMAIL, password=PASSWORD)
-        for _ in range(5):
-            session = signed_in(servers[0])
-            assert tally(all_at_once([
-                partial(servers[place % 2].ask, "DELETE", "/sessions", session)
-                for place in range(CROWD)])) == {302: 1, 403: CROWD - 1}
+        for _ in range(ROUNDS):
+            assert tally(self.race(workers, email)) == {
+                302: 1, 403: CROWD - 1}
+        figure("{} rounds of {}, 1 end each".format(ROUNDS, CROWD))
+
+    @pytest.mark.once
+    @pytest.mark.broken("whoever was in when it ended is told the same")
+    def test_finds_what_is_broken(self, tmp_path: Path) -> None:
+        """More than one ends it."""
+        with serving(tmp_path, thanks_everybody) as workers:
+            email = registered(workers)
+            tallies = [tally(self.race(workers, email)) for _ in range(3)]
+        assert max(each[302] for each in tallies) > 1
 
 
 class TestCrowds:
@@ -233,19 +325,22 @@ class TestCrowds:
 
     def test_threads_of_one_server_serve_everybody(
             self, server: Server) -> None:
-        """Eight visitors with fifty accounts each, and no refusal."""
+        """Eight visitors with some accounts each, and no refusal."""
+        times = size(10, 50)
         lives = all_at_once([
-            partial(self.live, server, "visitor{}".format(number), 50)
+            partial(self.live, server, "visitor{}".format(number), times)
             for number in range(8)])
-        assert tally(sum(lives, [])) == {200: 8 * 50 * 3}
+        assert tally(sum(lives, [])) == {200: 8 * times * 3}
 
     def test_servers_that_start_together_on_no_database_all_serve(
             self, start_server: Callable[..., Server],
             tmp_path: Path) -> None:
         """The first requests race to make the tables; none of them fails."""
         url = url_in(tmp_path, "nobody")
-        together = all_at_once([partial(start_server, DATABASE_URL=url)] * 8)
+        together = all_at_once(
+            [partial(start_server, DATABASE_URL=url)] * size(3, 8))
         assert tally(all_at_once([
             partial(server.ask, "POST", "/users",
                     email="bob{}@me.com".format(number), password=PASSWORD)
-            for number, server in enumerate(together)])) == {200: 8}
+            for number, server in enumerate(together)
+        ])) == {200: len(together)}

@@ -16,6 +16,7 @@ import pytest
 
 from tests.helpers import ROOT, Server
 
+pytestmark = pytest.mark.one_database
 PLACE = "localhost:5000"
 UUID = re.compile(
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")

@@ -500,7 +500,7 @@ def test_17_anonymous_requests_fill_the_store(
         bob: Visitor, tool: FlaskClient, db: DB) -> None:
     """Who has no session writes none (Django CVE-2015-5143, -5963, -5964).
 
-    Not by a made-up cookie either, nor by signing out, ten thousand times.
+    Not by a made-up cookie either, nor by signing out, two thousand times.
     """
     before = sizes(db)
     seen: Count[str] = Counter()
@@ -513,12 +513,12 @@ def test_17_anonymous_requests_fill_the_store(
         return len
     asked = [create_environ(path, ORIGIN, method=method)
              for method, path, _ in ROUTES[:7]]
-    for number in range(10000):
+    for number in range(2000):
         cookie = "{}={:08d}{}".format(SESSION, number, STRANGE_TOKEN[8:])
         environ = dict(asked[number % 7], HTTP_COOKIE=cookie)
         for _ in tool.application.wsgi_app(environ, start):
             pass
-    assert seen == {"200": 1429, "403": 8571}
+    assert seen == {"200": 286, "403": 1714}
     assert sizes(db) == before
 
 

@@ -140,6 +140,7 @@ class TestFromEnv:
         {"DATABASE_URL": "sqlite:///file:x?mode=memory"},
         {"DATABASE_URL": "sqlite:///a.db?mode=memory&uri=true"},
         {"DATABASE_URL": "mysql://u:secret@db/x"},
+        {"HOST": ".."}, {"HOST": "x" * 64}, {"HOST": "\udc80"},
         {"PORT": "0"}, {"PORT": "65536"}, {"PORT": "x"}, {"PORT": "5000\n"},
         {"PORT": "\u0665\u0660\u0660\u0660"}, {"PORT": "-1"},
         {"BCRYPT_COST": "3"}, {"BCRYPT_COST": "17"},
@@ -265,18 +266,29 @@ class TestFromEnv:
         """Or every mail would be written, and then given up, one by one."""
         assert problems_of(MAIL_FROM=sender).startswith("MAIL_FROM ")
 
+    @pytest.mark.parametrize("name", [
+        "LOGO", "MAIL_TEMPLATES", "PROMETHEUS_MULTIPROC_DIR",
+        "DATABASE_URL"])
+    def test_refuses_a_file_that_cannot_be_looked_at(self, name: str) -> None:
+        """Its name is too long, or it is in somebody else's folder."""
+        path = "x" * 300 + "/a.svg"
+        assert name in problems_of(**dict(SAFE, **{
+            name: "sqlite:///" + path if name == "DATABASE_URL" else path}))
+
     @pytest.mark.parametrize("name, text", [
         ("DATABASE_URL", "mysql://u:hush@db/x"), ("PEPPER", "hush"),
         ("PEPPER_OLD", "hush," + KEY), ("PEPPER_OLD", KEY + ",hush"),
         ("MAIL_URL", "smtp://u:hush@mail.example.com/x"),
         ("MAIL_URL", "smtp://u:hu#sh@mail.example.com"),
         ("MAIL_URL", "smtp://u:hu/sh@mail.example.com"),
+        ("MAIL_URL", "smtp://u:hu\nsh@mail.example.com"),
         ("PUBLIC_URL", "https://u:hush@a.example")])
     def test_a_secret_is_not_repeated(self, name: str, text: str) -> None:
         """Complaints end up in logs."""
         complaint = problems_of(**{name: text})
         assert complaint.startswith(name)
-        assert not any(part in complaint for part in ("hush", "hu#", "hu/"))
+        assert not any(part in complaint
+                       for part in ("hush", "hu#", "hu/", "hu\n"))
 
     def test_holds_what_could_be_read(self) -> None:
         """For the report that goes before the complaints."""
@@ -583,6 +595,10 @@ class TestShown:
          "smtp://mail.example.com:587"),
         ("database_url", "postgresql://user:hush-hush@db:5432/x",
          "postgresql://user:***@db:5432/x"),
+        ("database_url", "postgresql://db/x?user=me&password=hush&sslmode=a",
+         "postgresql://db/x?user=me&password=***&sslmode=a"),
+        ("database_url", "postgresql://me:hush@db/x?sslpassword=hush",
+         "postgresql://me:***@db/x?sslpassword=***"),
         ("database_url", "sqlite:////tmp/a.db", "sqlite:////tmp/a.db")])
     def test_without_secrets(self, name: str, value: Any, shown: str) -> None:
         """Only the password of a URL is one: the rest helps to find faults."""

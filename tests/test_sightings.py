@@ -142,3 +142,19 @@ def test_older_note_changes_nothing(
         sightings.note(handle, now + seconds)
     service.close()
     assert seen_at(db, token) == now + 30
+
+
+def test_look_up_waits_for_no_thread(
+        service: Auth, db: DB, token: str, clock: Clock,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine out of memory gives none; the next note is written again."""
+    def out_of_memory(_thread: threading.Thread) -> None:
+        """Say what Python says then."""
+        raise RuntimeError("can't start new thread")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", out_of_memory)
+        assert service.identify(token).email == EMAIL
+    clock.advance(60)
+    service.identify(token)
+    service.close()
+    assert seen_at(db, token) == int(clock())

@@ -118,7 +118,8 @@ class TestValidateEmail:
         "<bob@me.com>", "bob@me.com\n", "bob @me.com", "bob@me..com",
         "b\u00f6b@me.com", "bob@[127.0.0.1]", '"bob"@me.com',
         # What no header can hold would wait in the outbox for ever.
-        "=?utf-8?q?x?=@c.com", "=?us-ascii?b?eA==?=@me.com"], ids=ascii)
+        "=?utf-8?q?x?=@c.com", "=?us-ascii?b?eA==?=@me.com",
+        "=?ut8?q?x?=@me.com"], ids=ascii)
     def test_not_mailable(self, email: str) -> None:
         """One address, one recipient, and no header of its own (ASVS
         1.3.11).

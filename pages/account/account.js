@@ -102,6 +102,7 @@ function arrive(email) {
 
 function leave(message) {
   me = "";
+  byId("sessions").replaceChildren();
   go("sign-in", message);
 }
 

@@ -7,11 +7,17 @@ from typing import Any, Dict
 
 import pytest
 
-pytest.importorskip("matplotlib", reason="`make bench` installs matplotlib")
-plots = pytest.importorskip("benchmarks.plots")
-
+pytestmark = pytest.mark.once
 # Bytes that a picture may have.
 KEPT = 60 * 1024
+
+
+@pytest.fixture(scope="module")
+def plots() -> Any:
+    """Return what draws; not loaded by a run that leaves this file out."""
+    pytest.importorskip(
+        "matplotlib", reason="`make bench` installs matplotlib")
+    return pytest.importorskip("benchmarks.plots")
 
 
 def storm(names: Dict[str, float]) -> Dict[str, Any]:
@@ -23,7 +29,8 @@ def storm(names: Dict[str, float]) -> Dict[str, Any]:
         for name, wait in names.items()}}
 
 
-def test_storm_is_drawn_with_a_peer_if_there_was_one(tmp_path: Path) -> None:
+def test_storm_is_drawn_with_a_peer_if_there_was_one(
+        plots: Any, tmp_path: Path) -> None:
     """Not without one of its own run: another day is no comparison."""
     data = {"bench": {"storm": storm({"ours": 9})}}
     alone, = plots.draw(data, tmp_path)
@@ -34,7 +41,7 @@ def test_storm_is_drawn_with_a_peer_if_there_was_one(tmp_path: Path) -> None:
 
 
 def test_pictures_are_the_same_for_the_same_data_and_light(
-        tmp_path: Path) -> None:
+        plots: Any, tmp_path: Path) -> None:
     """A repository keeps every version of them for ever."""
     data = {"peers": {"storm": storm({"ours": 9, "Django": 2000})},
             "bench": {"growth": {"rounds": {
@@ -48,7 +55,7 @@ def test_pictures_are_the_same_for_the_same_data_and_light(
         data, tmp_path)] == first
 
 
-def test_nothing_is_drawn_of_nothing(tmp_path: Path) -> None:
+def test_nothing_is_drawn_of_nothing(plots: Any, tmp_path: Path) -> None:
     """A run of other phases leaves the pictures as they are."""
     assert plots.draw({"bench": {}}, tmp_path) == []
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ import pytest
 
 from credentials.blocklist import (
     LIST, SHORTEST, canonical, common_passwords, is_common, is_run,
-    repeated_unit)
+    repeated_units)
 
 # By name, because to mypy a folder without __init__.py is no package.
 rebuild = importlib.import_module("scripts.common_passwords")
@@ -113,7 +113,7 @@ class TestIsCommon:
                                   change: Callable[[str], str]) -> None:
         """In any case, and by the list alone: no rule would find these."""
         key = canonical(password)
-        assert not is_run(key) and not repeated_unit(key)
+        assert not is_run(key) and not repeated_units(key)
         assert is_common(change(password))
 
     @pytest.mark.parametrize("form", ["NFC", "NFD"])
@@ -167,7 +167,9 @@ class TestRepetition:
 
     @pytest.mark.parametrize("password", [
         "DragonflyDragonfly", "trustno1trustno1trust",
-        "worldofwarcraftworldofwarcraftworld", "abcdefghabcdefgh"])
+        "worldofwarcraftworldofwarcraftworld", "abcdefghabcdefgh",
+        # Listed as it stands, and a repetition of what is not.
+        "richardbrichardb" * 2])
     def test_of_something_common_is_common(self, password: str) -> None:
         """Twice or more, in full or cut off."""
         assert canonical(password) not in common_passwords()
@@ -183,15 +185,16 @@ class TestRepetition:
         "Zr8#kLqZr8#kL", "aaaaaaaaaaaaaaab", "Zr8#Zr8#Zr8#Zr9#"])
     def test_has_to_be_all_of_it(self, password: str) -> None:
         """A second time in full, and nothing that differs."""
-        assert repeated_unit(password) == ""
+        assert repeated_units(password) == []
         assert not is_common(password)
 
-    @pytest.mark.parametrize("key, unit", [
-        ("", ""), ("a", ""), ("ab", ""), ("aa", "a"), ("abab", "ab"),
-        ("ababa", "ab"), ("abcab", ""), ("aaaa", "a"), ("abcabcd", "")])
-    def test_is_told_by_its_shortest_unit(self, key: str, unit: str) -> None:
+    @pytest.mark.parametrize("key, units", [
+        ("", []), ("a", []), ("ab", []), ("aa", ["a"]), ("abab", ["ab"]),
+        ("ababa", ["ab"]), ("abcab", []), ("aaaa", ["a", "aa"]),
+        ("abcabcd", [])])
+    def test_is_told_by_its_units(self, key: str, units: List[str]) -> None:
         """At least twice in full; the last one may be cut off."""
-        assert repeated_unit(key) == unit
+        assert repeated_units(key) == units
 
 
 class TestRun:
@@ -209,7 +212,7 @@ class TestRun:
     def test_is_common(self, password: str) -> None:
         """Wherever it starts, and whichever way it goes."""
         key = canonical(password)
-        assert key not in common_passwords() and repeated_unit(key) == ""
+        assert key not in common_passwords() and not repeated_units(key)
         assert is_common(password)
 
     @pytest.mark.parametrize("password", [

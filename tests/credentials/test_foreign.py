@@ -370,6 +370,11 @@ class TestValidateHash:
         with pytest.raises(InvalidInput, match="a cost of " + cost):
             passwords.validate_hash("$2b$" + cost + "$" + "." * 53)
 
+    def test_bcrypt_that_bcrypt_would_not_read(self) -> None:
+        """Its salt has bits that no salt has; it would open to nobody."""
+        with pytest.raises(InvalidInput, match="of no kind"):
+            passwords.validate_hash("$2b$04$" + "." * 21 + "/" + "." * 31)
+
     def test_our_own_forms(self) -> None:
         """Also under a pepper, as long as it is at hand."""
         pepper = "a pepper of thirty-two characters"

@@ -186,6 +186,25 @@ class TestRun:
         assert quiet.run(lambda: 7) == 7
 
 
+class TestNoThread:
+    """A machine that is out of memory gives none."""
+
+    def test_refuses_and_asks_again(
+            self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Or whoever comes would wait for ever for one that never ran."""
+        def out_of_memory(_thread: threading.Thread) -> None:
+            """Say what Python says then."""
+            raise RuntimeError("can't start new thread")
+        pool = HashingPool(1, 1)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", out_of_memory)
+            with pytest.raises(Overloaded) as refused:
+                pool.run(lambda: "hashed")
+        assert refused.value.retry_after == 1
+        assert pool.run(lambda: "hashed") == "hashed"
+        pool.close()
+
+
 class TestLine:
     """Who is served next, and who is sent away."""
 

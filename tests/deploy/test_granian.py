@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The production server: real workers, and the storm that Flask's own stood.
+"""The production server: who is let in, how it starts, and what it reads.
 
 How it ends is in tests/test_ending.py.
 """
@@ -15,34 +15,24 @@ import threading
 import time
 from contextlib import ExitStack
 from functools import partial
-from http.client import HTTPException
 from pathlib import Path
 from select import select
-from typing import Any, Callable, Iterator, List, Tuple, Type
+from typing import Any, Callable, Iterator, List, Type
 
 import pytest
 
 from cores import count_cores
 from settings import Settings
 from tests.deploy.live import (
-    Production, Storm, exchange, part_of_a_reset, run_to_its_end)
+    Production, exchange, part_of_a_reset, run_to_its_end)
 from tests.helpers import (
-    EMAIL, PASSWORD, STRANGE_TOKEN, Answer, Granian, all_at_once,
-    needs_granian)
+    EMAIL, PASSWORD, STRANGE_TOKEN, Granian, all_at_once, needs_granian)
 from tests.machine import wait_until
 from tests.smtp_server import SmtpServer
 from tests.test_going_live import HOST, is_sent
-from tests.test_hostile import CASES, Case, assert_json, send, sends
+from tests.test_hostile import sends
 
 pytestmark = needs_granian
-# What granian says itself of what is hardly HTTP, without a body; and of
-# forms in chunks, whose end it does not tell from a broken connection.
-OWN = (400, 405, 431)
-STRICTER = OWN + (411, 413)
-# It answers the second request of a connection too, as HTTP has it; hears a
-# line that ends in LF.
-OTHERWISE = ("pipelined", "pipelined-twice", "header-newlines-only")
-HOSTILE = [case for case in CASES if case.name not in OTHERWISE]
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 CLOSE = b"Host: localhost\r\nConnection: close\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -307,35 +297,9 @@ class TestStart:
 
 # -- What comes in
 
-@pytest.fixture(scope="module")
-def answers(server: Granian) -> List[Tuple[Case, Answer]]:
-    """What it says to each request that is hostile.
-
-    Whoever says that no more will come may be hung up on.
-    """
-    heard = []
-    for case in HOSTILE:
-        try:
-            heard.append((case, send(server, case)))
-        except (HTTPException, ConnectionError):
-            assert case.ends, case.name
-    return heard
-
-
 @pytest.mark.once
-class TestStorm(Storm):
-    """The hostile requests that tests/test_hostile.py makes."""
-
-    stricter = STRICTER
-
-    def test_each_is_answered_in_json_or_without_a_body(
-            self, answers: List[Tuple[Case, Answer]]) -> None:
-        """What granian refuses before the service hears of it has none."""
-        for case, answer in answers:
-            if answer.status in OWN and not answer.body:
-                assert "Set-Cookie" not in answer.headers
-            else:
-                assert_json(case, answer)
+class TestReading:
+    """What is hardly HTTP; tests/proofs/test_rubbish.py has more of it."""
 
     @pytest.mark.parametrize("status, head", [
         (b"411", b"POST /users HTTP/1.1\r\n" + CLOSE + FORM

@@ -16,7 +16,6 @@ from typing import Callable, Iterator, List, Tuple, Type
 import pytest
 
 from cores import count_cores
-from tests.databases import sqlite_only
 from tests.deploy.live import (
     Production, Storm, exchange, part_of_a_reset, run_to_its_end)
 from tests.helpers import (
@@ -55,6 +54,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
     assert "Traceback" not in started.log()
 
 
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGunicorn]:
+    """One in production, for all who only look at it."""
+    with SmtpServer() as mail:
+        started = LiveGunicorn(tmp_path_factory.mktemp("live"),
+                               MAIL_URL=mail.url, TRUSTED_PROXIES="1")
+        yield started
+        started.stop()
+    assert "Traceback" not in started.log()
+
+
 @pytest.fixture
 def kind() -> Type[LiveGunicorn]:
     """What goes live here."""
@@ -88,6 +98,7 @@ class TestSize:
                 "GET", "/profile", {"Cookie": cookie}).status == 200
 
 
+@pytest.mark.one_database
 class TestListen:
     """Where it is reached."""
 
@@ -125,7 +136,7 @@ def answers(server: Gunicorn) -> List[Tuple[Case, Answer]]:
     return [(case, send(server, case)) for case in HOSTILE]
 
 
-@sqlite_only
+@pytest.mark.one_database
 class TestStorm(Storm):
     """The hostile requests that tests/test_hostile.py makes."""
 
@@ -166,6 +177,7 @@ class TestStorm(Storm):
                           password=PASSWORD).status == 200
 
 
+@pytest.mark.one_database
 class TestTrust:
     """What a proxy, or whoever looks like one, may tell gunicorn."""
 
@@ -179,12 +191,11 @@ class TestTrust:
         assert heard.startswith(b"HTTP/1.1 404 ")
 
     def test_proxy_counts_where_it_is_a_setting(
-            self, go_live: Callable[..., LiveGunicorn]) -> None:
+            self, live: LiveGunicorn) -> None:
         """The client's address is the service's to find, not gunicorn's."""
-        started = go_live(TRUSTED_PROXIES="1")
-        started.ask("POST", "/sessions", {"X-Forwarded-For": "203.0.113.7"},
-                    email=EMAIL, password="wrong and long enough")
-        told = [line for line in started.told() if line.get("fact")]
+        live.ask("POST", "/sessions", {"X-Forwarded-For": "203.0.113.7"},
+                 email=EMAIL, password="wrong and long enough")
+        told = [line for line in live.told() if line.get("fact")]
         assert told[-1]["network"] == "203.0.113.7"
 
     def test_server_tells_no_version(self, server: Gunicorn) -> None:
@@ -195,33 +206,31 @@ class TestTrust:
 
 # -- What goes out
 
+@pytest.mark.one_database
 class TestLog:
     """Lines of JSON in production, gunicorn's own included."""
 
-    def test_request_has_a_line(
-            self, go_live: Callable[..., LiveGunicorn]) -> None:
+    def test_request_has_a_line(self, live: LiveGunicorn) -> None:
         """By which it is found, without its query (ASVS 14.2.1)."""
-        started = go_live()
-        started.ask("GET", "/profile?session_id=" + STRANGE_TOKEN,
-                    {"X-Request-ID": "abc-1"})
-        wait_until(lambda: '"GET /profile 403"' in started.log())
-        line, = [each for each in started.lines("gunicorn.access")
+        live.ask("GET", "/profile?session_id=" + STRANGE_TOKEN,
+                 {"X-Request-ID": "abc-1"})
+        wait_until(lambda: '"GET /profile 403"' in live.log())
+        line, = [each for each in live.lines("gunicorn.access")
                  if each["request_id"] == "abc-1"]
         assert (line["message"], line["level"]) == ("GET /profile 403", "info")
         assert isinstance(line["milliseconds"], int)
-        assert STRANGE_TOKEN not in started.log()
+        assert STRANGE_TOKEN not in live.log()
 
     def test_what_is_refused_is_not_repeated(
-            self, go_live: Callable[..., LiveGunicorn]) -> None:
+            self, live: LiveGunicorn) -> None:
         """A header that is none may hold a session all the same."""
-        started = go_live()
         for line in (b"GET/?a=canary\r\n\r\n",
                      b"GET / HTTP/1.1\r\nCookie canary: a\r\n\r\n",
                      b"GET / HTTP/1.1\r\nCookie: canary\0\r\n\r\n",
                      b"GET /?canary" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n"):
-            assert exchange(started, line).startswith(b"HTTP/1.1 4")
-        wait_until(lambda: started.log().count("refused what is no") == 4)
-        assert "canary" not in started.log()
+            assert exchange(live, line).startswith(b"HTTP/1.1 4")
+        wait_until(lambda: live.log().count("refused what is no") == 4)
+        assert "canary" not in live.log()
 
     def test_can_be_left_to_the_proxy(
             self, go_live: Callable[..., LiveGunicorn]) -> None:
@@ -271,12 +280,11 @@ class TestSenders:
         assert len(mail.to(EMAIL)) == 1
 
 
-def test_host_is_the_one_that_is_served(
-        go_live: Callable[..., LiveGunicorn]) -> None:
+@pytest.mark.one_database
+def test_host_is_the_one_that_is_served(live: LiveGunicorn) -> None:
     """So the tests above looked at the production mode."""
-    started = go_live()
-    assert started.ask("GET", "/", {"Host": HOST}).status == 200
-    assert started.ask("GET", "/", {"Host": "evil.test"}).status == 400
+    assert live.ask("GET", "/", {"Host": HOST}).status == 200
+    assert live.ask("GET", "/", {"Host": "evil.test"}).status == 400
 
 
 def test_python_of_the_server_is_the_one_of_the_tests() -> None:

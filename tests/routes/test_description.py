@@ -81,8 +81,10 @@ class TestPage:
 
     def test_may_run_its_own_files_only(self, visitor: Visitor) -> None:
         """Nothing inline, no eval, no other origin, no frame around it."""
-        policy = dict(each.split(" ", 1) for each in visitor.asks(
-            "GET", "/docs").headers["Content-Security-Policy"].split("; "))
+        headers = visitor.asks("GET", "/docs").headers
+        policy = dict(each.split(" ", 1) for each in headers[
+            "Content-Security-Policy"].split("; "))
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
         assert policy == {
             "default-src": "'none'", "script-src": "'self'",
             "style-src": "'self'", "connect-src": "'self'",

@@ -112,6 +112,25 @@ class TestPage:
         assert [re.findall('data-session="(.)"', each.get_data(as_text=True))
                 for each in pages] == [["0"], ["1"]]
 
+    def test_passwords_are_masked_and_can_be_pasted(
+            self, guest: Visitor) -> None:
+        """Whoever has a password manager can use it (ASVS 6.2.6, 6.2.7)."""
+        html, script = (guest.asks("GET", path).get_data(as_text=True)
+                        for path in ("/account", "/account/account.js"))
+        inputs = [each for each in re.findall("<input [^>]*>", html)
+                  if "-password\"" in each]
+        assert len(inputs) > 5
+        assert [each for each in inputs if 'type="password"' not in each] == []
+        assert "paste" not in script and "autocomplete=\"off" not in html
+
+    def test_script_keeps_nothing_and_reads_no_cookie(
+            self, guest: Visitor) -> None:
+        """What the browser stores is the session alone (ASVS 14.3.3)."""
+        script = guest.asks("GET", "/account/account.js").get_data(True)
+        assert len(script) > 5000 and not re.search(
+            "localStorage|sessionStorage|indexedDB|document.cookie|caches|"
+            "postMessage|WebSocket|eval|innerHTML", script)
+
     def test_weighs_little(self, guest: Visitor) -> None:
         """All that has to come before it is of use, uncompressed."""
         sizes = [len(guest.asks("GET", path).get_data()) for path in (

@@ -219,6 +219,7 @@ class TestPages:
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
         assert answer.headers["Content-Security-Policy"].startswith(
             "default-src 'none'; ")
+        assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
         assert not re.search(
             "<(script|style|link|img)|<[^>]* (on[a-z]+|style)=", text)
 

@@ -1,15 +1,12 @@
 #!/usr/bin/env python3
 """Does time tell who has an account? Measured, not argued.
 
-    python3 -m tests.timing
-
 Requests about addresses that have an account and about others, in a random
-order, against a real server in production; then against a server that makes
-the mistakes everybody makes, which has to fail, or the measurement proves
-nothing. Prints a table and ends with 1 unless all is as it should be
-(docs/security.md#enumeration). Takes some minutes; the machine should have
-nothing else to do. Where it has, known addresses differ from known ones as
-well: then nothing can be said, and it ends with 2.
+order, against a server in production; then against one that makes the
+mistakes everybody makes, which has to fail, or the measurement proves nothing
+(docs/security.md#timing). The machine should have nothing else to do. Where
+it has, known addresses differ from known ones as well: then nothing can be
+said.
 """
 from __future__ import annotations
 
@@ -17,49 +14,35 @@ import itertools
 import math
 import random
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from bisect import bisect_left, bisect_right
 from contextlib import suppress
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import (
-    Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence)
+    Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence)
 from urllib.parse import urlencode
 
-from werkzeug.serving import make_server
-
+import auth
 from auth import WRONG_OR_NOT_VERIFIED, Auth
-from cli import start_sender
 from db import DB
 from errors import BadCredentials, EmailTaken, UnknownEmail
 from settings import Settings
-from tests.helpers import ROOT, STRONG, STRONGER, Server
-from tests.smtp_server import SmtpServer
+from tests.helpers import STRONG, STRONGER
+from tests.test_going_live import HOST
 from user import User
 
-HOST = "auth.example.com"
 # As deployed, but for limits, which would refuse most of the requests.
-DEPLOYED = dict(
-    AUTH_ENV="production", PUBLIC_URL="https://" + HOST, BCRYPT_COST="10",
-    LANDING_URL="https://www.example.com/account",
-    MAIL_FROM="auth@example.com", LOGIN_FREE_FAILURES="50",
-    LOGIN_NETWORK_LIMIT="100000/1h", MAIL_NETWORK_LIMIT="100000/1h",
-    REGISTER_NETWORK_LIMIT="100000/1h")
+UNLIMITED = dict(
+    LOGIN_FREE_FAILURES="50", LOGIN_NETWORK_LIMIT="100000/1h",
+    MAIL_NETWORK_LIMIT="100000/1h", REGISTER_NETWORK_LIMIT="100000/1h",
+    TRUSTED_HOSTS="127.0.0.1")
 ACCOUNTS = 30
 # Of each kind: warm up, then count.
 WARM_UP, COUNTED = 5, 300
 # How often ours may try to be silent; the naive one gets no second chance.
 ATTEMPTS = 3
-# What is to be said of a trial, and of all of them.
-FINE, FAILED, NOISY = 0, 1, 2
-WORDS = {
-    FINE: "Time tells nobody who has an account.",
-    FAILED: "FAILED: ours must be silent, and naive must not.",
-    NOISY: "Too noisy to tell: known addresses differ from known ones, too. "
-           "Try again when the machine has nothing else to do."}
+# What is to be said of a trial.
+FINE, FAILED, NOISY = "as it should be", "FAILED", "too noisy to tell"
 
 
 # -- What the figures mean
@@ -214,7 +197,7 @@ def is_silent(port: int, trial: Trial, note: Note, attempts: int) -> bool:
     return False
 
 
-def judge(port: int, trial: Trial, silent: bool, note: Note) -> int:
+def judge(port: int, trial: Trial, silent: bool, note: Note) -> str:
     """Tell whether a trial is silent, or is not, as it should be.
 
     Where it is not so, a control has to be silent before anybody is blamed.
@@ -230,11 +213,13 @@ def judge(port: int, trial: Trial, silent: bool, note: Note) -> int:
 class NaiveAuth(Auth):
     """The same service as it is often written."""
 
-    def __init__(self, store: DB, settings: Settings,
-                 now: Callable[[], float] = time.time) -> None:
+    def __init__(self, db: Optional[DB] = None,
+                 settings: Optional[Settings] = None, *given: Any,
+                 **options: Any) -> None:
         """Keep the store at hand, to look into it first."""
-        super().__init__(store, settings, now)
-        self.store = store
+        settings = settings or Settings.from_env()
+        self.store = db or DB(settings.database_url, settings.threads)
+        super().__init__(self.store, settings, *given, **options)
 
     def log_in(self, email: str, password: str) -> str:
         """Hash only if there is something to compare with."""
@@ -255,107 +240,13 @@ class NaiveAuth(Auth):
             self.get_reset_password_token(email)
 
 
-def serve_naively(environ: Dict[str, str]) -> None:
-    """Serve the naive service on a free port, and print which one."""
-    # Only here, as it warns of the development mode, which is another's.
-    from app import JsonRequestHandler, create_app
-
-    settings = Settings.from_env(environ)
-    service = NaiveAuth(DB(settings.database_url), settings)
-    server = make_server("127.0.0.1", 0, create_app(service), threaded=True,
-                         request_handler=JsonRequestHandler)
-    start_sender(service)
-    print(server.port, flush=True)
-    server.serve_forever()
+def naive() -> None:
+    """Have a server serve the naive service (tests/proofs/servers.py)."""
+    setattr(auth, "Auth", NaiveAuth)
 
 
-class NaiveServer:
-    """The naive service, in a process of its own."""
-
-    def __init__(self, folder: Path, **environ: str) -> None:
-        """Start it on a database in this folder; return once it listens."""
-        environ["DATABASE_URL"] = "sqlite:///{}".format(folder / "naive.db")
-        with (folder / "naive.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.timing", "--serve-naively"] + [
-                    "{}={}".format(*each) for each in environ.items()],
-                cwd=str(ROOT), stdout=subprocess.PIPE, stderr=log)
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-
-    def stop(self) -> None:
-        """Ask it to end, and wait until it did."""
-        self._process.terminate()
-        self._process.communicate()
-
-
-# -- The table
-
-ROW = "{:<8} {:<9} {:>9} {:>9} {:>8} {:>8} {:>6}  {}"
-
-
-def show(*cells: object) -> None:
-    """Print a row as soon as it is known."""
-    print(ROW.format(*cells), flush=True)
-
-
-def judge_all(kind: str, port: int, silent: bool) -> List[int]:
-    """Open the known accounts, and return what is to be said of each trial.
-
-    All of them are silent, or none is.
-    """
+def open_accounts(port: int) -> None:
+    """Register whom the trials know, at a server."""
     for number in range(ACCOUNTS):
         ask(port, "/users", {"email": address(number), "password": STRONG},
             200)
-
-    def note(trial: Trial, found: Comparison) -> None:
-        """Print what one attempt found."""
-        show("control" if trial.control else kind, trial.name, *(
-            "{:.2f} ms".format(1000 * each)
-            for each in (found.known, found.unknown)),
-            "{:.2f} %".format(found.difference),
-            "{:.2f}".format(found.t), "{:.3f}".format(found.auc),
-            "silent" if found.tells_nothing else "tells")
-    return [judge(port, trial, silent, note) for trial in TRIALS]
-
-
-def conclude(verdicts: List[int]) -> int:
-    """Return what is to be said of all trials: the worst of any.
-
-    One that failed on a quiet machine failed, whatever the others say.
-    """
-    return next((each for each in (FAILED, NOISY) if each in verdicts), FINE)
-
-
-def main() -> int:
-    """Measure both services; return the exit code."""
-    show("service", "request", "known", "unknown", "apart", "t", "AUC", "")
-    with tempfile.TemporaryDirectory() as name, SmtpServer() as mail:
-        environ = dict(DEPLOYED, MAIL_URL=mail.url)
-        server = Server(Path(name), TRUSTED_HOSTS="127.0.0.1", **environ)
-        try:
-            verdicts = judge_all("ours", server.port, True)
-        finally:
-            server.stop()
-        naive_server = NaiveServer(Path(name), **environ)
-        try:
-            verdicts += judge_all("naive", naive_server.port, False)
-        finally:
-            naive_server.stop()
-    verdict = conclude(verdicts)
-    print(WORDS[verdict])
-    return verdict
-
-
-def run(words: Optional[List[str]] = None) -> int:
-    """Do what the command line says."""
-    given = sys.argv[1:] if words is None else words
-    if given[:1] == ["--serve-naively"]:
-        serve_naively(dict(each.split("=", 1) for each in given[1:]
-                           if "=" in each))
-        return 0
-    return main()
-
-
-if __name__ == "__main__":
-    sys.exit(run())
