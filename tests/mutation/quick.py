@@ -51,7 +51,7 @@ NEAR = {
                     "tests/cli/test_transfer.py"]}
 # A test that takes longer is left out, in seconds; and one that takes so many
 # times as long with a mutant, and some seconds, has noticed it.
-LONGEST, TIMES, PATIENCE = 1, 10, 4
+LONGEST, TIMES, PATIENCE = 1, 10, 15
 # The mutant of this process, if it has one.
 MET: List[str] = []
 # Ends a process at once, without what pytest would do last.
