@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import (
+    Any, Callable, Dict, Iterator, List, NamedTuple, Tuple)
 
 import bcrypt
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from audit import Caller
 from auth import Auth
 from credentials import passwords, tokens
+from credentials.pool import HashingPool, Party
 from db import DB
 from errors import (
     AuthError, BadCredentials, EmailTaken, InvalidInput, NotSignedIn,
@@ -965,6 +967,57 @@ class TestBystander:
         service.verify_email(bob.token)
         assert db.find_all(MailToken, user_id=1) == []
         assert db.find_user_by(id=1).reset_token is None
+
+
+class Noted(HashingPool):
+    """A line that notes on whose account something is hashed."""
+
+    def __init__(self) -> None:
+        """Hash two at once."""
+        super().__init__(2, 9)
+        self.claims: List[Tuple[Tuple[Party, ...], bool]] = []
+
+    def run(self, task: Callable[[], Any], parties: Tuple[Party, ...] = (),
+            known: bool = False) -> Any:
+        """Note the claim, and hash."""
+        self.claims.append((parties, known))
+        return super().run(task, parties, known)
+
+
+class TestClaims:
+    """Whose share of the line a hash takes."""
+
+    @pytest.fixture
+    def line(self) -> Iterator[Noted]:
+        """The line of the service."""
+        line = Noted()
+        yield line
+        line.close()
+
+    @pytest.fixture
+    def service(self, db: DB, settings: Settings, clock: Clock,
+                line: Noted) -> Auth:
+        """The service, for somebody with an account."""
+        service = Auth(db, settings, clock, pool=line).acting_for(
+            Caller("203.0.113.7"))
+        service.register_user(EMAIL, PASSWORD)
+        return service
+
+    def test_stranger(self, service: Auth, line: Noted) -> None:
+        """The network's, and the account's."""
+        service.log_in(EMAIL, PASSWORD)
+        assert line.claims == [
+            ((("register:network", "203.0.113.7"),), False),
+            ((("login:network", "203.0.113.7"), ("login:account", EMAIL)),
+             False)]
+
+    def test_owner(self, service: Auth, line: Noted) -> None:
+        """Their own, before strangers."""
+        service.reset_password(
+            service.get_reset_password_token(EMAIL), "new")
+        service.change_password(service.log_in(EMAIL, "new"), "new", "newer")
+        own = ((("confirm", "1"),), True)
+        assert line.claims[1:2] + line.claims[3:] == [own] * 3
 
 
 class TestErrors:
