@@ -17,14 +17,17 @@ from credentials.pool import HashingPool, Party
 from db import DB
 from errors import (
     AuthError, BadCredentials, EmailTaken, InvalidInput, NotSignedIn,
-    ResetRefused, Unavailable, UnknownEmail, WrongPassword)
+    ResetRefused, Throttled, Unavailable, UnknownEmail, WrongPassword)
 from mail.letters import CHANGE_REQUESTED, PASSWORD_CHANGED
 from models import (
-    RESET, VERIFY, Account, Device, Entry, MailToken, Outgoing, Session)
+    RESET, VERIFY, Account, Attempt, Device, Entry, MailToken, Outgoing,
+    Session)
 from settings import DAY, HOUR, Settings
 from tests.databases import rows, run
 from tests.helpers import (
-    EMAIL, NO_TOKENS, PASSWORD, STRANGE_TOKEN, Clock, Mailbox, all_at_once)
+    EMAIL, NO_TOKENS, PASSWORD, STRANGE_TOKEN, STRONG, Clock, Mailbox,
+    all_at_once)
+from throttle import RARELY, Lane
 from user import User
 
 NO_TEXT = [None, "", 7, True, b"x", ["x"], {"a": "x"}]
@@ -200,6 +203,8 @@ class TestLogIn:
         """Still as a refused sign-in."""
         with pytest.raises(BadCredentials, match="^password is missing$"):
             auth.log_in(EMAIL, "")
+        with pytest.raises(BadCredentials, match="^email is missing$"):
+            auth.log_in("", PASSWORD)
 
     def test_several_devices_at_once(self, auth: Auth, user: User) -> None:
         """Signing in here signs nobody out there."""
@@ -701,7 +706,8 @@ class TestResetPassword:
             self, auth: Auth, token: str) -> None:
         """Refused, and the token is still good for its owner."""
         auth.register_user("eve@me.com", "hers")
-        with pytest.raises(ResetRefused, match="not for this email"):
+        with pytest.raises(ResetRefused, match="^reset_token is not for this "
+                                               "email$"):
             auth.reset_password(token, "new", "eve@me.com")
         assert auth.valid_login("eve@me.com", "hers")
         auth.reset_password(token, "new", EMAIL)
@@ -876,8 +882,9 @@ class TestExportAccount:
     """What is stored about somebody, for them."""
 
     def test_holds_nothing_of_others(
-            self, auth: Auth, user: User, db: DB) -> None:
+            self, auth: Auth, user: User, db: DB, clock: Clock) -> None:
         """Who are as busy at the same time."""
+        clock.advance(7)
         for each in (user, auth.register_user("eve@me.com", PASSWORD)):
             db.add(Device(digest=each.email, user_id=each.id, seen_at=each.id))
             auth.get_reset_password_token(each.email)
@@ -886,6 +893,7 @@ class TestExportAccount:
         assert [(each["email"]) for each in stored["mails_waiting"]
                 + stored["links_mailed"]] == ["eve@me.com"] * 2
         assert stored["devices"] == [{"seen_at": 2}]
+        assert stored["created_at"] == int(clock())
         assert [each["fact"] for each in stored["history"]] == [
             "account.created", "reset.requested", "session.opened"]
         assert [each["current"] for each in stored["sessions"]] == [True]
@@ -967,6 +975,39 @@ class TestBystander:
         service.verify_email(bob.token)
         assert db.find_all(MailToken, user_id=1) == []
         assert db.find_user_by(id=1).reset_token is None
+
+
+class TestVerifyEmail:
+    """A mailed token, in production."""
+
+    def test_guesses_of_strangers_count_no_longer(
+            self, safe: Auth, mailbox: Mailbox) -> None:
+        """Nobody has to wait who can read the mail."""
+        safe.register_user(EMAIL, STRONG)
+        safe.deliver_mail()
+        for _ in range(6):
+            with pytest.raises(AuthError) as refused:
+                safe.log_in(EMAIL, "wrong")
+        assert isinstance(refused.value, Throttled)
+        safe.verify_email(mailbox.token(EMAIL))
+        assert safe.log_in(EMAIL, STRONG)
+
+
+class TestChangeEmail:
+    """Asking for a mail to a new address, in production."""
+
+    def test_counts_among_the_mails_of_a_network(
+            self, safe: Auth, db: DB, mailbox: Mailbox) -> None:
+        """As every other mail to a stranger."""
+        service = safe.acting_for(Caller("203.0.113.7"))
+        service.register_user(EMAIL, STRONG)
+        service.deliver_mail()
+        service.verify_email(mailbox.token(EMAIL))
+        service.change_email(service.log_in(EMAIL, STRONG), STRONG,
+                             "new@example.com")
+        lane = Lane("mail:network", "203.0.113.7", RARELY)
+        counted = db.find(Attempt, key=lane.key)
+        assert counted and counted.failures == 1
 
 
 class Noted(HashingPool):
