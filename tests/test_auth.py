@@ -88,6 +88,24 @@ def blind(settings: Settings, clock: Clock) -> Auth:
     return Auth(Untouchable(), settings, clock)
 
 
+class TestInit:
+    """What a service is made of, if nobody says so."""
+
+    def test_store_is_as_the_settings_have_it(
+            self, settings: Settings, monkeypatch: pytest.MonkeyPatch
+            ) -> None:
+        """With a connection for each thread."""
+        asked: List[Tuple[str, int]] = []
+
+        def store(url: str, threads: int) -> DB:
+            """Note what is asked for, and give it."""
+            asked.append((url, threads))
+            return DB(url, threads)
+        monkeypatch.setattr("auth.DB", store)
+        Auth(settings=dataclasses.replace(settings, threads=3))
+        assert asked == [(settings.database_url, 3)]
+
+
 class TestRegisterUser:
     """Opening an account."""
 
