@@ -26,7 +26,7 @@ from tests.databases import file_with_tables
 # What to try, a list of names; what became of them; what a test sees.
 ASKED, ANSWERED, SEEN = map(Path, ("asked.json", "answered.json", "seen.json"))
 # Which test noticed a mutant, in a file for each.
-KILLERS = Path("killers")
+KILLERS = Path("killers").resolve()
 # The tests that look closely at a room, by the start of their names.
 NEAR = {
     "throttle": ["tests/test_throttle.py", "tests/test_lockout.py",
