@@ -182,10 +182,16 @@ class TestAway:
 
     def restart_unnoticed(self, folder: Path, database: Postgres, url: str,
                           flaw: Optional[Flaw] = None) -> Trial:
-        """Restart it while nobody asks for anything."""
+        """Restart it while nobody asks for anything, not even for mails.
+
+        With a flaw, of a server of which every worker has been asked before.
+        """
+        workers = 1 if flaw else 2
         return go_through(
-            Workers(folder, flaw, DATABASE_URL=url),
-            [partial(stopped, database, 0)] * size(1, 3), FEW, times=0)
+            Workers(folder, flaw, DATABASE_URL=url, MAIL_IN_SERVER="0",
+                    WORKERS=str(workers)),
+            [partial(stopped, database, 0)] * size(1, 3), FEW, times=0,
+            workers=workers)
 
     def test_stopped(self, tmp_path: Path, database: Postgres, url: str,
                      figure: Figure) -> None:
@@ -227,7 +233,7 @@ class TestAway:
         """Each would cost somebody a request."""
         complaints = self.restart_unnoticed(
             tmp_path, database, url, trusts_connections).complaints
-        assert any(each.startswith("afterwards POST") for each in complaints)
+        assert any(each.startswith("afterwards") for each in complaints)
 
     @pytest.mark.broken("a write is acknowledged before it is on the disk")
     def test_finds_what_a_crash_lost(self, tmp_path: Path) -> None:
