@@ -36,6 +36,9 @@ sqlite_only = pytest.mark.skipif(
     KIND != "sqlite", reason="about a SQLite file")
 postgres_only = pytest.mark.skipif(
     KIND != "postgresql", reason="about a PostgreSQL server")
+# Held by whoever starts the server of a run; and that one.
+_STARTING = threading.Lock()
+_STARTED: List[Postgres] = []
 
 
 # -- What tests ask for
@@ -302,12 +305,16 @@ class Postgres:
                 self.folder), stdout=output, stderr=output, preexec_fn=become)
 
 
-@lru_cache(maxsize=None)
 def postgres(kind: Type[Postgres] = Postgres) -> Postgres:
-    """Return the server of this run, started on the first call."""
-    server = kind()
-    atexit.register(server.remove)
-    return server
+    """Return the server of this run, started on the first call.
+
+    Whoever else comes first as well waits for it.
+    """
+    with _STARTING:
+        if not _STARTED:
+            _STARTED.append(kind())
+            atexit.register(_STARTED[0].remove)
+        return _STARTED[0]
 
 
 def programs() -> Path:

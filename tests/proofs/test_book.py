@@ -68,6 +68,16 @@ class TestRow:
             promise.note(database, case(said("broken", "half is kept")))
         assert promise.row().endswith("| half is kept |\n")
 
+    def test_is_a_line_whatever_it_says(self, promise: Promise) -> None:
+        """A | would part it."""
+        promise.note("sqlite", case(said("figure", "|t| below 4.5")))
+        assert "| \\|t\\| below 4.5 |" in promise.row()
+
+    def test_fails_with_a_run_that_broke_off(self, promise: Promise) -> None:
+        """Which reports a test that says nothing."""
+        promise.note("sqlite", case(""))
+        assert promise.failed
+
     @pytest.mark.parametrize("outcome", ["failure", "error", "skipped"])
     def test_fails_with_one_test(self, promise: Promise,
                                  outcome: str) -> None:
