@@ -26,6 +26,7 @@ import pytest
 from auth import Auth
 from models import Visit
 from tests.helpers import Server, all_at_once, needs_granian
+from tests.machine import wait_until
 from tests.proofs.history import NO, UNKNOWN, YES, Call, complaints
 from tests.proofs.servers import Flaw, Workers, workers_of
 from tests.proofs.size import size
@@ -131,16 +132,23 @@ def form_of(call: Call) -> Dict[str, str]:
 
 
 @contextmanager
-def killing(server: Server, killed: List[int]) -> Iterator[None]:
-    """Kill one of the workers again and again, and note which."""
+def killing(server: Server, crowd: Crowd, killed: List[int]
+            ) -> Iterator[None]:
+    """Kill one of the workers again and again, and note which.
+
+    For the first time as soon as everybody is at it, however short it is.
+    """
     over = threading.Event()
 
     def kill() -> None:
         """Kill until it is over."""
-        while not over.wait(KILL_EVERY):
+        wait_until(lambda: len(crowd.history) > CLIENTS)
+        while True:
             for worker in workers_of(server)[:1]:
                 os.kill(worker, signal.SIGKILL)
                 killed.append(worker)
+            if over.wait(KILL_EVERY):
+                return
     killer = threading.Thread(target=kill)
     killer.start()
     try:
@@ -163,7 +171,7 @@ def recorded(folder: Path, calls: int, flaw: Optional[Flaw] = None,
         if killed is None:
             all_at_once(lives)
         else:
-            with killing(server, killed):
+            with killing(server, crowd, killed):
                 all_at_once(lives)
         crowd.look_back()
     finally:
