@@ -98,20 +98,18 @@ def waits_for_ever() -> None:
 def takes_no_turns() -> None:
     """Upgrade a database without a look at whoever does the same.
 
-    Once there is somebody: all who found no tables hold a lock that lets
-    others have it, too.
+    Nobody is done before somebody else has found no tables, too, and waits
+    to make them, however long that one needed to start.
     """
     def upgrade_blindly(self: Any) -> None:
         """Make the tables, if there are none."""
         with self.engine.execution_options(
                 writes=True).begin() as connection:
             if is_behind(version_of(connection)):
-                connection.execute(text(
-                    "SELECT pg_advisory_xact_lock_shared(1)"))
-                wait_until(lambda: connection.execute(text(
-                    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
-                    )).scalar() > 1)
                 migrations.upgrade(connection)
+                wait_until(lambda: connection.execute(text(
+                    "SELECT count(*) FROM pg_locks WHERE NOT granted"
+                    )).scalar())
     setattr(engines.PostgresServer, "upgrade", upgrade_blindly)
 
 
