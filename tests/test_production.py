@@ -704,7 +704,8 @@ class TestEnumeration:
     @every_ask
     def test_every_address_costs_the_same_hashes(
             self, asks: Callable[..., Tuple[Any, ...]], what: str,
-            monkeypatch: pytest.MonkeyPatch) -> None:
+            monkeypatch: pytest.MonkeyPatch,
+            figure: Callable[[str], None]) -> None:
         """As Django counts them (CVE-2024-39329, CVE-2016-2513)."""
         hashed = noting(monkeypatch, passwords, "hash_password",
                         "verify_password")
@@ -715,6 +716,7 @@ class TestEnumeration:
             costs.append(list(hashed))
         assert costs[0] == costs[1] == costs[2]
         assert len(costs[0]) == (1 if what in ("register", "sign in") else 0)
+        figure("{}: {} hashes".format(what, len(costs[0])))
 
     @pytest.mark.broken("sign-in hashes only for addresses that have an "
                         "account")
@@ -733,7 +735,8 @@ class TestEnumeration:
 
     @pytest.mark.parametrize("what", ["reset", "verify", "sign in"])
     def test_every_address_costs_the_same_statements(
-            self, asks: Callable[..., Tuple[Any, ...]], what: str) -> None:
+            self, asks: Callable[..., Tuple[Any, ...]], what: str,
+            figure: Callable[[str], None]) -> None:
         """The same text, the same number, in the same order."""
         costs = []
         for email in (UNKNOWN, EMAIL, UNVERIFIED):
@@ -743,6 +746,7 @@ class TestEnumeration:
             costs.append(noted)
         assert costs[0] == costs[1] == costs[2]
         assert len(costs[0]) > 3
+        figure("{}: {} statements".format(what, len(costs[0])))
 
     @every_mail
     @pytest.mark.parametrize("trouble", [

@@ -68,9 +68,11 @@ class Promise:
         self.figures: Dict[str, List[str]] = {}
         self.broken: List[str] = []
         self.failed: List[str] = []
+        self.cases = 0
 
     def note(self, database: str, case: ElementTree.Element) -> None:
         """Take in what one test said, and how it ended."""
+        self.cases += 1
         said = [(each.get("name", ""), each.get("value", ""))
                 for each in case.iter("property")]
         for name, value in said:
@@ -101,7 +103,8 @@ class Promise:
         return "| {} ([`{}`](../{})) | {} | {} |\n".format(*(
             each.replace("|", "\\|") for each in (
                 self.text, self.name, self.module.replace(".", "/") + ".py",
-                "<br>".join(found) or "as promised",
+                "<br>".join(found) or "{} cases, all as promised".format(
+                    self.cases),
                 "; ".join(self.broken))))
 
 

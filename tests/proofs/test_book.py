@@ -53,7 +53,7 @@ class TestRow:
         """With a link to the file."""
         assert promise.row() == (
             "| All is kept. ([`TestX`](../tests/test_x.py)) "
-            "| as promised |  |\n")
+            "| 1 cases, all as promised |  |\n")
 
     def test_tells_figures_by_database(self, promise: Promise) -> None:
         """Once there is more than one database."""
