@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
@@ -151,18 +152,22 @@ class InProcess(Subject):
         super().__init__(mode)
         self._folder, self._flaw = folder, flaw
         self._starts = 0
+        self.close: Callable[[], None] = lambda: None
         self.starts_anew()
         self.schema = schemathesis.openapi.from_wsgi(
             "/openapi.json", self, config=taste())
 
     def starts_anew(self) -> None:
         """Forget everybody who registered."""
+        self.close()
         self._starts += 1
         url = "sqlite:///{}/{}.db".format(self._folder, self._starts)
         put_tables_in(url)
-        self._app = create_app(Auth(settings=dataclasses.replace(
+        service = Auth(settings=dataclasses.replace(
             MODES[self.mode], database_url=url, bcrypt_cost=4,
-            require_verified=False), mailer=Mailbox()))
+            require_verified=False), mailer=Mailbox())
+        self.close = service.close
+        self._app = create_app(service)
         if self._flaw:
             self._flaw(self._app)
 
@@ -202,7 +207,8 @@ class Deployed(Subject):
 def subject(tmp_path: Path, mode: str) -> Iterator[Subject]:
     """The service in a mode: the real server in a proof."""
     if not PROVING:
-        yield InProcess(tmp_path, mode)
+        with closing(InProcess(tmp_path, mode)) as inside:
+            yield inside
         return
     deployed = Deployed(tmp_path, mode)
     yield deployed
@@ -269,7 +275,7 @@ class TestFuzzer:
     def test_finds(self, tmp_path: Path, flaw: Callable[[Flask], None],
                    said: str) -> None:
         """What is wrong with a single route."""
-        subject = InProcess(tmp_path, "development", flaw)
-        subject.asks_each_route(4, "GET /profile")
+        with closing(InProcess(tmp_path, "development", flaw)) as subject:
+            subject.asks_each_route(4, "GET /profile")
         assert any(each.startswith("GET /profile " + said)
                    for each in subject.complaints)
