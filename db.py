@@ -75,8 +75,6 @@ class DB:
         settings = Settings.from_env() if url is None else Settings()
         self._database = database_of(url or settings.database_url,
                                      threads or settings.threads)
-        self._writers: Any = self._database.engine.execution_options(
-            writes=True)
         self._visits = Lookup(self._database.engine, VISIT)
         # Nobody has to close a store: its connections end with it.
         for each in (self._database.engine.dispose, self._visits.close):
@@ -406,7 +404,7 @@ class DB:
                 with self._database.engine.connect() as work:
                     yield work
                 return
-            with self._writers.begin() as work:
+            with self._database.transaction() as work:
                 self._open.work = work
                 try:
                     yield work

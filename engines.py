@@ -11,8 +11,8 @@ import os
 import sqlite3
 import threading
 import time
-from contextlib import closing, suppress
-from typing import Any, Dict, List, Optional, Tuple, Union
+from contextlib import ExitStack, closing, contextmanager, suppress
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.engine.url import make_url
@@ -25,6 +25,8 @@ from migrations import HEAD, UPGRADE, is_behind, upgrade, version_of
 # How long a writer of a file waits for another before the caller is told to
 # come back.
 BUSY_SECONDS = 5
+# How long to wait before a file is asked again whether it is read-only.
+REOPENING = (0.002, 0.02, 0)
 # Who is not answered by a server for so long is told to come back.
 CONNECT_SECONDS = 2
 POOL_SECONDS = 1
@@ -60,6 +62,7 @@ class SqliteFile:
         event.listen(self.engine, "connect", _tune)
         event.listen(self.engine, "begin", _begin_immediate)
         event.listen(self.engine, "handle_error", _open_anew)
+        self._writers: Any = self.engine.execution_options(writes=True)
         self._path = str(self.engine.url.database)
         self._lock = threading.Lock()
         self._file: Optional[Tuple[int, int]] = None
@@ -116,6 +119,25 @@ class SqliteFile:
                     self._keep_copy(before)
                 upgrade(connection)
                 _check_references(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """Lend a connection in a transaction that will write.
+
+        A file may be written to again while somebody still reads it who was
+        there before, and keeps the answer for all (_open_anew): so a refusal
+        is asked about once more, when they are gone. Nothing was done yet.
+        """
+        with ExitStack() as ending:
+            for pause in REOPENING:
+                try:
+                    work = ending.enter_context(self._writers.begin())
+                    break
+                except OperationalError as fault:
+                    if not pause or "readonly" not in str(fault.orig):
+                        raise
+                time.sleep(pause)
+            yield work
 
     def counted(self, connection: Any, table: str) -> int:
         """Return the highest id that a table ever gave, 0 for none."""
@@ -181,6 +203,7 @@ class PostgresServer:
         event.listen(self.engine, "begin", _begin)
         if "options" in _patience(url):
             event.listen(self.engine, "connect", _hang_up_on_silence)
+        self._writers: Any = self.engine.execution_options(writes=True)
         self._ready = False
 
     def prepare(self, within: float = 0) -> None:
@@ -209,8 +232,7 @@ class PostgresServer:
         Of any number of administrators at once, one does it. Gives up rather
         than wait long for a lock, since everybody else would wait behind.
         """
-        altering = self.engine.execution_options(writes=True)
-        with altering.begin() as connection:
+        with self.transaction() as connection:
             connection.execute(text(
                 "SELECT pg_advisory_xact_lock({})".format(UPGRADE_LOCK)))
             connection.execute(text("SET LOCAL statement_timeout = 0"))
@@ -222,6 +244,10 @@ class PostgresServer:
         """Refuse, since PostgreSQL has better tools for it."""
         raise InvalidInput("a PostgreSQL database is backed up by pg_dump "
                            "(docs/operations.md#back-up)")
+
+    def transaction(self) -> Any:
+        """Lend a connection in a transaction that will write."""
+        return self._writers.begin()
 
     def counted(self, connection: Any, table: str) -> int:
         """Return the highest id that a table ever gave, 0 for none."""

@@ -34,7 +34,8 @@ from tests.helpers import EMAIL, Server, all_at_once
 from tests.proofs.servers import Flaw, Workers
 from tests.proofs.size import PROVING, size
 from tests.proofs.troubles import (
-    Heard, Trial, Visitors, faults_of, go_through, unserved, workers_of)
+    Heard, Trial, Visitors, faults_of, go_through, refused, unserved,
+    workers_of)
 
 pytestmark = [sqlite_only, pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="asks Linux for trouble")]
@@ -407,6 +408,19 @@ class TestUnfit:
             server = self.server(path, flaw)
             return go_through(server, [lambda: trouble],
                               FEW if flaw else CROWD, settled=False)
+
+    def test_who_only_read_meanwhile_keeps_nobody_from_writing(
+            self, path: Path) -> None:
+        """Their connections are those of a file that is read-only."""
+        with read_only(path):
+            server = self.server(path)
+            visitors = Visitors(server)
+            meanwhile = visitors.come(FEW)
+            assert refused(meanwhile)
+            assert unserved([visitors.look() for _ in range(CROWD)]) == []
+        heard = [visitors.register() for _ in range(CROWD)]
+        server.stop()
+        assert unserved(heard) == []
 
     def run(self, path: Path, faults: Sequence[Fault],
             flaw: Optional[Flaw] = None) -> Trial:

@@ -221,12 +221,12 @@ class Trial:
 
 
 def go_through(server: Server, troubles: Sequence[Trouble], count: int,
-               times: int = 1, settled: bool = True, workers: int = 2,
+               times: int = 1, settled: bool = True,
                **patience: Any) -> Trial:
     """Have a server go through one trouble after the other; then it ends.
 
     So many visitors come before, `times` in the trouble, and at the very
-    moment when it is over. The workers have to be the same all along. One
+    moment when it is over. Its two workers have to be the same all along. One
     that starts in trouble is not `settled`.
     """
     trial, visitors = Trial(), Visitors(server)
@@ -234,7 +234,7 @@ def go_through(server: Server, troubles: Sequence[Trouble], count: int,
         if settled:
             visitors.settle()
             trial.complaints += unserved(visitors.come(count))
-        wait_until(lambda: len(workers_of(server)) == workers)
+        wait_until(lambda: len(workers_of(server)) == 2)
         before = workers_of(server)
         for trouble in troubles:
             with trouble():
