@@ -36,9 +36,9 @@ sqlite_only = pytest.mark.skipif(
     KIND != "sqlite", reason="about a SQLite file")
 postgres_only = pytest.mark.skipif(
     KIND != "postgresql", reason="about a PostgreSQL server")
-# Held by whoever starts the server of a run; and that one.
+# Held by whoever starts a server of a run; and those, one of a kind.
 _STARTING = threading.Lock()
-_STARTED: List[Postgres] = []
+_STARTED: Dict[Type[Postgres], Postgres] = {}
 
 
 # -- What tests ask for
@@ -306,15 +306,15 @@ class Postgres:
 
 
 def postgres(kind: Type[Postgres] = Postgres) -> Postgres:
-    """Return the server of this run, started on the first call.
+    """Return the server of this kind and run, started on the first call.
 
     Whoever else comes first as well waits for it.
     """
     with _STARTING:
-        if not _STARTED:
-            _STARTED.append(kind())
-            atexit.register(_STARTED[0].remove)
-        return _STARTED[0]
+        if kind not in _STARTED:
+            _STARTED[kind] = kind()
+            atexit.register(_STARTED[kind].remove)
+        return _STARTED[kind]
 
 
 def programs() -> Path:
