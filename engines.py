@@ -25,7 +25,8 @@ from migrations import HEAD, UPGRADE, is_behind, upgrade, version_of
 # How long a writer of a file waits for another before the caller is told to
 # come back.
 BUSY_SECONDS = 5
-# How long to wait before a file is asked again whether it is read-only.
+# How long to wait after each try to write to a file that is read-only; there
+# is none after the last.
 REOPENING = (0.002, 0.02, 0)
 # Who is not answered by a server for so long is told to come back.
 CONNECT_SECONDS = 2
@@ -125,8 +126,8 @@ class SqliteFile:
         """Lend a connection in a transaction that will write.
 
         A file may be written to again while somebody still reads it who was
-        there before, and keeps the answer for all (_open_anew): so a refusal
-        is asked about once more, when they are gone. Nothing was done yet.
+        there before, and keeps the answer for all (_open_anew): so after a
+        refusal it is tried anew, when they are gone. Nothing was done yet.
         """
         with ExitStack() as ending:
             for pause in REOPENING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import (
-    Any, Callable, Dict, Iterator, List, NamedTuple, Tuple)
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 import bcrypt
 import pytest

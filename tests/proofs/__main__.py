@@ -72,7 +72,6 @@ class Promise:
 
     def note(self, database: str, case: ElementTree.Element) -> None:
         """Take in what one test said, and how it ended."""
-        self.cases += 1
         said = [(each.get("name", ""), each.get("value", ""))
                 for each in case.iter("property")]
         for name, value in said:
@@ -87,6 +86,7 @@ class Promise:
         skipped = case.find("skipped")
         if skipped is not None and skipped.get("message") in ELSEWHERE:
             return
+        self.cases += 1
         # And one that says nothing broke off.
         if not said or any(case.find(each) is not None for each in (
                 "failure", "error", "skipped")):

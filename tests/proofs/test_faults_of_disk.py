@@ -409,19 +409,6 @@ class TestUnfit:
             return go_through(server, [lambda: trouble],
                               FEW if flaw else CROWD, settled=False)
 
-    def test_who_only_read_meanwhile_keeps_nobody_from_writing(
-            self, path: Path) -> None:
-        """Their connections are those of a file that is read-only."""
-        with read_only(path):
-            server = self.server(path)
-            visitors = Visitors(server)
-            meanwhile = visitors.come(FEW)
-            assert refused(meanwhile)
-            assert unserved([visitors.look() for _ in range(CROWD)]) == []
-        heard = [visitors.register() for _ in range(CROWD)]
-        server.stop()
-        assert unserved(heard) == []
-
     def run(self, path: Path, faults: Sequence[Fault],
             flaw: Optional[Flaw] = None) -> Trial:
         """Have a server go through faults while it runs."""
@@ -437,6 +424,18 @@ class TestUnfit:
         assert not any(each.well for each in trial.meanwhile if each.email)
         figure("{} at the start: {}".format(
             fault.__name__.replace("_", " "), trial))
+
+    def test_who_only_read_meanwhile_keeps_nobody_from_writing(
+            self, path: Path) -> None:
+        """Their connections are those of a file that is read-only."""
+        with ExitStack() as ending:
+            with read_only(path):
+                server = self.server(path)
+                ending.callback(server.stop)
+                visitors = Visitors(server)
+                assert refused(visitors.come(FEW))
+                assert unserved([visitors.look() for _ in range(CROWD)]) == []
+            assert unserved([visitors.register() for _ in range(CROWD)]) == []
 
     def test_while_it_runs(self, path: Path, figure: Figure) -> None:
         """One after the other; who has the file open may write on."""
